@@ -1,0 +1,20 @@
+// Package towpath is the map of the module; it holds no code.
+//
+// Towpath carries WebTransport whichever way is open: HTTP/3 where UDP works,
+// HTTP/2 over TLS and TCP where UDP is blocked. Programs use one
+// [github.com/towpath-go/towpath/transport.Session] for both.
+//
+//	negotiate   Dialer (finds the open way) and Server (both ways on one port)
+//	transport   the contract: Session, streams, datagrams, messages, errors
+//	h2wt        WebTransport over HTTP/2, for programs that want only that
+//	h3wt        WebTransport over HTTP/3, for programs that want only that
+//	capsule     the capsule codec of both drafts, without I/O
+//
+// A client in five lines:
+//
+//	d := negotiate.Dialer{}
+//	defer d.Close()
+//	session, report, err := d.Dial(ctx, "https://example.com/chat", nil)
+//	stream, err := session.OpenStream(ctx)
+//	fmt.Fprintf(stream, "hello over %v", report.Winner)
+package towpath

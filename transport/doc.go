@@ -1,0 +1,26 @@
+// Package transport is the contract that every Towpath backend meets: a
+// [Session] with streams, datagrams and messages, and the errors they return.
+//
+// A session comes from a dialer (negotiate, h2wt, h3wt) or from Upgrade in an
+// http.Handler. It holds any number of streams, unidirectional or
+// bidirectional, opened by either side, each with its own flow control and
+// its own end; and datagrams, which are bounded, unordered with respect to
+// streams, and may be dropped.
+//
+// # What differs between the transports
+//
+//	                     HTTP/3                     HTTP/2
+//	datagrams            unreliable, path MTU       reliable once sent, up to Config.MaxDatagramSize;
+//	                                                dropped before sending when the queue is full or MaxAge passed
+//	one lost packet      delays its own stream      delays every stream of the connection
+//	stream IDs           QUIC's, shared by the      dense, per session
+//	                     connection's sessions
+//	Priority             approximated: the ranks    exact: fair between groups, strict by Order
+//	                     of live orders map to      within one, round-robin among equals
+//	                     QUIC urgencies
+//
+// # ErrUnsupported
+//
+// [ErrUnsupported] is returned by: dialing HTTP/2 with
+// [DialOptions.RequireUnreliable] (TCP cannot lose a datagram).
+package transport
