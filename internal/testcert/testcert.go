@@ -1,0 +1,134 @@
+// Package testcert makes certificates for tests when the test runs.
+//
+// Validity is counted from time.Now, so a certificate made inside a
+// testing/synctest bubble is valid by the bubble's clock (which starts in
+// 2000), and one made outside is not valid inside.
+package testcert
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"net"
+	"testing"
+	"time"
+)
+
+// Validity is the default time between NotBefore and NotAfter: under the 14
+// days that serverCertificateHashes allows.
+const Validity = 10 * 24 * time.Hour
+
+// Options describe a certificate. The zero value of a field is its default.
+type Options struct {
+	// Hosts are DNS names and IP addresses. Default 127.0.0.1, ::1, localhost
+	// and example.com.
+	Hosts []string
+	// Key is the certificate's key. Default: a new ECDSA P-256 key.
+	Key crypto.Signer
+	// NotBefore is the start of validity. Default: one hour ago.
+	NotBefore time.Time
+	// Validity is its length. Default Validity.
+	Validity time.Duration
+}
+
+// A Cert is a self-signed server certificate and what a client needs to
+// believe it.
+type Cert struct {
+	TLS  tls.Certificate
+	Leaf *x509.Certificate
+	Pool *x509.CertPool // holds the certificate
+}
+
+// New makes a certificate with the default options.
+func New(tb testing.TB) *Cert {
+	tb.Helper()
+	return Make(tb, Options{})
+}
+
+// Make makes a certificate.
+func Make(tb testing.TB, o Options) *Cert {
+	tb.Helper()
+	if o.Key == nil {
+		o.Key = newKey(tb)
+	}
+	if o.NotBefore.IsZero() {
+		o.NotBefore = time.Now().Add(-time.Hour)
+	}
+	if o.Validity == 0 {
+		o.Validity = Validity
+	}
+	if o.Hosts == nil {
+		o.Hosts = []string{"127.0.0.1", "::1", "localhost", "example.com"}
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(o.NotBefore.UnixNano()),
+		Subject:      pkix.Name{CommonName: "towpath test"},
+		NotBefore:    o.NotBefore,
+		NotAfter:     o.NotBefore.Add(o.Validity),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, h := range o.Hosts {
+		if ip := net.ParseIP(h); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, h)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, o.Key.Public(), o.Key)
+	if err != nil {
+		tb.Fatalf("testcert: %v", err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		tb.Fatalf("testcert: %v", err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return &Cert{
+		TLS:  tls.Certificate{Certificate: [][]byte{der}, PrivateKey: o.Key, Leaf: leaf},
+		Leaf: leaf,
+		Pool: pool,
+	}
+}
+
+// newKey returns an ECDSA P-256 key.
+func newKey(tb testing.TB) crypto.Signer {
+	tb.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatalf("testcert: %v", err)
+	}
+	return k
+}
+
+// Hash is the SHA-256 of the certificate's DER encoding, as
+// serverCertificateHashes takes it.
+func (c *Cert) Hash() [sha256.Size]byte { return sha256.Sum256(c.Leaf.Raw) }
+
+// ServerConfig returns a new TLS 1.3 configuration that serves the certificate
+// and accepts the given ALPN protocols.
+func (c *Cert) ServerConfig(alpn ...string) *tls.Config {
+	return &tls.Config{
+		MinVersion:   tls.VersionTLS13,
+		Certificates: []tls.Certificate{c.TLS},
+		NextProtos:   alpn,
+	}
+}
+
+// ClientConfig returns a new TLS 1.3 configuration that trusts the certificate,
+// asks for serverName and offers the given ALPN protocols.
+func (c *Cert) ClientConfig(serverName string, alpn ...string) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		RootCAs:    c.Pool,
+		ServerName: serverName,
+		NextProtos: alpn,
+	}
+}
