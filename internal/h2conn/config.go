@@ -1,0 +1,122 @@
+package h2conn
+
+import (
+	"log/slog"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// Rate is a token bucket: Burst events at once, PerSecond more each second.
+// A zero field means the default of the budget it belongs to; a negative Burst
+// switches the budget off.
+type Rate struct {
+	Burst     int
+	PerSecond int
+}
+
+// Config holds the limits of one connection. A zero field means its default; a
+// negative value, where that is said, switches the feature off. It is copied when
+// the connection is made, and a nil *Config is the zero Config.
+type Config struct {
+	// Settings are sent in the first SETTINGS frame after those that the
+	// fields below stand for.
+	Settings []http2.Setting
+	// KnownSettings lists the extension settings of the peer to keep, so that
+	// Settings.Value can tell them. Others are ignored.
+	KnownSettings []http2.SettingID
+	// ConnectProtocol announces ENABLE_CONNECT_PROTOCOL = 1 (RFC 8441). Server
+	// only.
+	ConnectProtocol bool
+
+	// MaxConcurrentStreams bounds the streams the peer may have open, and the
+	// streams whose owner has not called Stream.Done. Default 100.
+	MaxConcurrentStreams uint32
+	// MaxFrameSize bounds the payload of a received frame, 16 KiB to 16 MiB-1.
+	// Default 16 KiB.
+	MaxFrameSize uint32
+	// MaxHeaderListSize bounds a received header list as RFC 9113, section
+	// 6.5.2, counts it. Default 64 KiB. The compressed block may have twice that.
+	MaxHeaderListSize uint32
+	// MaxHeaderFields bounds the number of fields in a received list. Default
+	// 512.
+	MaxHeaderFields int
+	// MaxContinuations bounds the CONTINUATION frames of one header block.
+	// Default 16, and as many as a block of the permitted size needs.
+	MaxContinuations int
+	// HeaderTableSize is the size of the HPACK tables in both directions.
+	// Default 4096; negative: no dynamic table.
+	HeaderTableSize int
+
+	// StreamWindow and MaxStreamWindow bound the bytes received on a stream
+	// that its Receiver has not consumed. The window starts at the first and
+	// grows to the second as the round-trip time asks for. Defaults 256 KiB and
+	// 4 MiB.
+	StreamWindow    int32
+	MaxStreamWindow int32
+	// ConnWindow and MaxConnWindow are the same for the connection. Defaults
+	// 1 MiB and 16 MiB.
+	ConnWindow    int32
+	MaxConnWindow int32
+	// ReceiveBuffer bounds what all Receivers together hold unconsumed before
+	// connection credit is withheld. Below it connection credit goes back when
+	// bytes arrive, so that no stream can stop another. Default 32 MiB; windows
+	// stop growing at three quarters.
+	ReceiveBuffer int64
+	// MayGrow, if set, is asked before a window grows.
+	MayGrow func() bool
+
+	// WriteBuffer bounds the bytes encoded for one write. Default 64 KiB.
+	WriteBuffer int
+
+	// PrefaceTimeout bounds the wait for the client's preface and for the
+	// peer's first SETTINGS. Default 10 s; negative: none.
+	PrefaceTimeout time.Duration
+	// SettingsTimeout bounds the wait for the peer's SETTINGS ACK. Default
+	// 30 s; negative: none.
+	SettingsTimeout time.Duration
+	// HeaderTimeout bounds the time from the first to the last frame of a
+	// header block. Default 10 s; negative: none.
+	HeaderTimeout time.Duration
+	// WriteTimeout bounds one write of at most WriteBuffer bytes to the socket.
+	// Default 30 s; negative: none.
+	WriteTimeout time.Duration
+	// IdleTimeout ends a connection without streams. Default 2 min for a
+	// server, none for a client; negative: none.
+	IdleTimeout time.Duration
+	// KeepAlive is the time without any frame received after which a PING asks
+	// whether the peer is there; PingTimeout how long the answer may take.
+	// Defaults 15 s and 15 s; negative KeepAlive: none.
+	KeepAlive   time.Duration
+	PingTimeout time.Duration
+	// GoAwayTimeout bounds the two waits of closing: for the PING between the
+	// two GOAWAY frames of a graceful shutdown, and for the peer to close after
+	// the last GOAWAY. Default 1 s.
+	GoAwayTimeout time.Duration
+
+	// Resets pays for RST_STREAM received and for those sent because of a fault
+	// of the peer; a stream that finishes normally gives one back. Default
+	// burst 1000, 33/s.
+	Resets Rate
+	// Glitches pays for frames without progress: empty DATA and CONTINUATION,
+	// PING, SETTINGS, PRIORITY, PRIORITY_UPDATE, unknown types, frames on closed
+	// streams, small window updates. Default burst 10000, 330/s.
+	Glitches Rate
+	// MaxQueuedControl bounds the frames waiting to be written that the peer
+	// caused: SETTINGS and PING acknowledgements and RST_STREAM. Default 1000.
+	MaxQueuedControl int
+	// MaxSettings bounds the entries of one SETTINGS frame. Default 100.
+	MaxSettings int
+
+	// OnSettings, if set, is called on the read goroutine with the peer's
+	// settings after each SETTINGS frame, before the frame is acknowledged. An
+	// error ends the connection: with the code of a *ConnError, or else
+	// PROTOCOL_ERROR.
+	OnSettings func(Settings) error
+	// OnGoAway, if set, is called on the read goroutine for each GOAWAY frame
+	// received, after the streams it excludes were failed.
+	OnGoAway func(last uint32, code http2.ErrCode)
+
+	// Logger receives events at level Debug; nil means silence.
+	Logger *slog.Logger
+}

@@ -1,0 +1,35 @@
+// Package h2conn is an HTTP/2 connection (RFC 9113), client or server, built on
+// the Framer and the hpack codec of golang.org/x/net/http2. It carries header
+// fields and bytes; what they mean is its owner's business.
+//
+//	owner    Request, Headers, Data ...  <- read goroutine <- Framer <- net.Conn
+//	owner -> WriteHeaders, Wake, Reset -> state under one mutex
+//	owner    Source.Fill                 <- write goroutine -> Framer -> net.Conn
+//
+// Usage, server and client:
+//
+//	c := h2conn.Server(nc, cfg, handler); err := c.Serve()
+//	c := h2conn.Client(nc, cfg); st, err := c.OpenStream(ctx, &h2conn.Open{...})
+//
+// # Goroutines and locks
+//
+// Two goroutines per connection. The read goroutine parses, checks and calls
+// ServerHandler and Receiver; it never writes to the socket and never waits.
+// The write goroutine owns the header encoder and the socket's sending side; it
+// pulls bytes from each Source when the socket and both flow-control windows can
+// take them, and never before. Conn.mu guards all state they share and is not
+// held during I/O, callbacks or logging.
+//
+// Callbacks (ServerHandler, Receiver, Source, OnWrite and the Config hooks) must
+// not block and must not call Conn.Close. Every other method of Conn and Stream
+// may be called from them.
+//
+// # Bounds
+//
+// A connection holds at most: Config.WriteBuffer bytes of encoded frames while a
+// write is under way, one frame of Config.MaxFrameSize being read, one header
+// block of twice Config.MaxHeaderListSize, Config.MaxConcurrentStreams streams,
+// Config.MaxQueuedControl replies the peer caused, and a fixed number of closed
+// stream ids. Received bytes that a Receiver has not consumed stay below
+// Config.ReceiveBuffer plus one connection window.
+package h2conn
