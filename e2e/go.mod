@@ -1,0 +1,21 @@
+module github.com/towpath-go/towpath/e2e
+
+go 1.26.0
+
+require (
+	github.com/summerwind/h2spec v2.2.1+incompatible
+	github.com/towpath-go/towpath v0.0.0
+	github.com/vishvananda/netlink v1.3.1
+	golang.org/x/sys v0.49.0
+)
+
+require (
+	github.com/fatih/color v1.19.0 // indirect
+	github.com/mattn/go-colorable v0.1.14 // indirect
+	github.com/mattn/go-isatty v0.0.20 // indirect
+	github.com/vishvananda/netns v0.0.5 // indirect
+	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+)
+
+replace github.com/towpath-go/towpath => ..
