@@ -1,0 +1,490 @@
+package negotiate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/towpath-go/towpath/transport"
+)
+
+const msec = time.Millisecond
+
+var (
+	errDead    = errors.New("dead network")
+	errRefused = errors.New("answered no")
+)
+
+// A fakeWay scripts what a way does; the zero value stays silent for ever.
+type fakeWay struct {
+	rung    int
+	delay   time.Duration
+	heardAt time.Duration // after its start; 0 never
+	blockAt time.Duration // -1 at once, 0 never
+	openAt  time.Duration // -1 at once, 0 never
+	openErr error
+	// The leg.
+	answerAt  time.Duration // -1 at once, 0 never
+	answerErr error
+	patience  time.Duration // 0 means 1 s
+	within    time.Duration
+	progress  bool
+	stubborn  bool // answers although its context ended
+}
+
+// A script is a race over fake ways that records what it saw.
+type script struct {
+	mu    sync.Mutex
+	start time.Time
+	log   []string
+}
+
+func (s *script) add(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log = append(s.log, fmt.Sprintf("%v ", time.Since(s.start))+fmt.Sprintf(format, args...))
+}
+
+func (s *script) way(name string, f fakeWay) way {
+	a := newAttempt(transport.HTTP3, name, "")
+	if f.rung == 1 {
+		a.Protocol = transport.HTTP2
+	}
+	return way{attempt: a, rung: f.rung, delay: f.delay, open: func(ctx context.Context, sg signs) (leg, error) {
+		s.add("%s start", name)
+		if f.heardAt > 0 {
+			time.AfterFunc(f.heardAt, sg.heard)
+		}
+		if f.blockAt != 0 {
+			time.AfterFunc(max(f.blockAt, 0), func() { sg.blocked(errDead) })
+		}
+		if !sleep(ctx, f.openAt) {
+			return nil, ctx.Err()
+		}
+		if f.openErr != nil {
+			return nil, f.openErr
+		}
+		return &fakeLeg{name: name, fakeWay: f, script: s}, nil
+	}}
+}
+
+// sleep waits for d (negative: not at all, 0: for ever) or the end of ctx.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d < 0 {
+		return true
+	}
+	var c <-chan time.Time
+	if d > 0 {
+		c = time.After(d)
+	}
+	select {
+	case <-c:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+type fakeLeg struct {
+	name string
+	fakeWay
+	script *script
+}
+
+func (l *fakeLeg) request(ctx context.Context) (transport.Session, error) {
+	l.script.add("%s ask", l.name)
+	if l.stubborn {
+		time.Sleep(l.answerAt)
+	} else if !sleep(ctx, l.answerAt) {
+		l.script.add("%s reset", l.name)
+		return nil, ctx.Err()
+	}
+	if l.answerErr != nil {
+		return nil, l.answerErr
+	}
+	return &fakeSession{name: l.name, script: l.script}, nil
+}
+
+func (l *fakeLeg) patience() time.Duration {
+	if l.fakeWay.patience == 0 {
+		return time.Second
+	}
+	return l.fakeWay.patience
+}
+
+func (l *fakeLeg) watch() (func() bool, time.Duration) {
+	return func() bool { return l.progress }, l.within
+}
+
+func (l *fakeLeg) discard() {
+	l.script.add("%s discard", l.name)
+}
+
+type fakeSession struct {
+	transport.Session
+	name   string
+	script *script
+}
+
+func (s *fakeSession) CloseWithError(code transport.SessionErrorCode, reason string) error {
+	s.script.add("%s close %d %q", s.name, code, reason)
+	return nil
+}
+
+type raceCase struct {
+	name      string
+	ways      map[string]fakeWay // "6", "4" (QUIC), "T" (TCP)
+	headStart time.Duration      // 0 means 250 ms
+	silence   time.Duration      // 0 means half of it; negative none
+	ctx       time.Duration      // 0 means none
+
+	winner  string // "" for none
+	at      time.Duration
+	err     error
+	log     string // events in order, separated by "; "
+	settled string // outcomes of 6, 4, T at the end
+}
+
+func runRaceCase(t *testing.T, c raceCase) {
+	t.Helper()
+	s := &script{start: time.Now()}
+	r := &race{headStart: c.headStart, silence: c.silence, linger: 500 * msec, judge: func(err error) verdict {
+		if errors.Is(err, errRefused) {
+			return answer
+		}
+		return tryNext
+	}}
+	if r.headStart == 0 {
+		r.headStart = 250 * msec
+	}
+	switch {
+	case r.silence == 0 && r.headStart > 0:
+		r.silence = r.headStart / 2
+	case r.silence < 0:
+		r.silence = 0
+	}
+	for _, n := range []string{"6", "4", "T"} {
+		if f, ok := c.ways[n]; ok {
+			r.ways = append(r.ways, s.way(n, f))
+		}
+	}
+	ctx := t.Context()
+	if c.ctx > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.ctx)
+		defer cancel()
+	}
+	done := make(chan result, 1)
+	var settled []Attempt
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.run(ctx, t.Context(), done, func(as []Attempt) { settled = as })
+	}()
+	res := <-done
+	at := time.Since(s.start)
+	<-ended
+
+	winner := ""
+	if res.winner >= 0 {
+		winner = r.ways[res.winner].attempt.Network
+		if res.session == nil || res.session.(*fakeSession).name != winner {
+			t.Errorf("the session is not the winner's: %v", res.session)
+		}
+	} else if res.session != nil || res.leg != nil {
+		t.Error("a session without a winner")
+	}
+	if winner != c.winner || at != c.at {
+		t.Errorf("won: %q at %v, want %q at %v", winner, at, c.winner, c.at)
+	}
+	if c.err == nil && res.winner < 0 || c.err != nil && !errors.Is(res.err, c.err) {
+		t.Errorf("error %v, want %v", res.err, c.err)
+	}
+	// Events of one instant come from different goroutines, in any order.
+	want := strings.Split(c.log, "; ")
+	if c.log == "" {
+		want = nil
+	}
+	slices.Sort(want)
+	slices.Sort(s.log)
+	if !slices.Equal(s.log, want) {
+		t.Errorf("events:\n got %s\nwant %s", strings.Join(s.log, "; "), strings.Join(want, "; "))
+	}
+	var states []string
+	for _, a := range settled {
+		states = append(states, a.Network+" "+a.Outcome.String())
+	}
+	if got := strings.Join(states, ", "); got != c.settled {
+		t.Errorf("settled: %s, want %s", got, c.settled)
+	}
+}
+
+func TestRace(t *testing.T) {
+	quick := fakeWay{openAt: 20 * msec, heardAt: 10 * msec, answerAt: 20 * msec}
+	silent6, silent4 := fakeWay{}, fakeWay{delay: 50 * msec}
+	tcp := fakeWay{rung: 1, openAt: 40 * msec, answerAt: 20 * msec}
+	with := func(f fakeWay, change func(*fakeWay)) fakeWay { change(&f); return f }
+
+	for _, c := range []raceCase{
+		{
+			name: "QUIC open: TCP is never started",
+			ways: map[string]fakeWay{"6": quick, "4": silent4, "T": tcp},
+			at:   40 * msec, winner: "6",
+			log:     "0s 6 start; 20ms 6 ask",
+			settled: "6 won, 4 lost, T lost",
+		},
+		{
+			name: "nothing came back: TCP at half the head start",
+			ways: map[string]fakeWay{"6": silent6, "4": silent4, "T": tcp},
+			at:   185 * msec, winner: "T",
+			log:     "0s 6 start; 50ms 4 start; 125ms T start; 165ms T ask",
+			settled: "6 failed, 4 failed, T won",
+		},
+		{
+			name: "something came back: TCP after the whole head start",
+			ways: map[string]fakeWay{"6": {heardAt: 30 * msec}, "4": silent4, "T": tcp},
+			at:   310 * msec, winner: "T",
+			log:     "0s 6 start; 50ms 4 start; 250ms T start; 290ms T ask",
+			settled: "6 failed, 4 failed, T won",
+		},
+		{
+			name: "something came back on v4 only: the whole head start",
+			ways: map[string]fakeWay{"6": silent6, "4": {delay: 50 * msec, heardAt: 30 * msec}, "T": tcp},
+			at:   310 * msec, winner: "T",
+			log:     "0s 6 start; 50ms 4 start; 250ms T start; 290ms T ask",
+			settled: "6 failed, 4 failed, T won",
+		},
+		{
+			name: "refused on the only family: TCP at once",
+			ways: map[string]fakeWay{"4": {openAt: -1, openErr: errDead}, "T": tcp},
+			at:   60 * msec, winner: "T",
+			log:     "0s 4 start; 0s T start; 40ms T ask",
+			settled: "4 failed, T won",
+		},
+		{
+			name: "blocked while still trying (EMSGSIZE): TCP at once",
+			ways: map[string]fakeWay{"4": {blockAt: 5 * msec}, "T": tcp},
+			at:   65 * msec, winner: "T",
+			log:     "0s 4 start; 5ms T start; 45ms T ask",
+			settled: "4 failed, T won",
+		},
+		{
+			name: "v6 refused: v4 at once and wins, no TCP",
+			ways: map[string]fakeWay{"6": {openAt: 1 * msec, openErr: errDead}, "4": with(quick, func(f *fakeWay) { f.delay = 50 * msec }), "T": tcp},
+			at:   41 * msec, winner: "4",
+			log:     "0s 6 start; 1ms 4 start; 21ms 4 ask",
+			settled: "6 failed, 4 won, T lost",
+		},
+		{
+			name: "v6 refused and v4 silent: half the head start",
+			ways: map[string]fakeWay{"6": {openAt: 1 * msec, openErr: errDead}, "4": silent4, "T": tcp},
+			at:   185 * msec, winner: "T",
+			log:     "0s 6 start; 1ms 4 start; 125ms T start; 165ms T ask",
+			settled: "6 failed, 4 failed, T won",
+		},
+		{
+			name: "both families refused: TCP at once",
+			ways: map[string]fakeWay{"6": {openAt: 1 * msec, openErr: errDead}, "4": {delay: 50 * msec, openAt: 1 * msec, openErr: errDead}, "T": tcp},
+			at:   62 * msec, winner: "T",
+			log:     "0s 6 start; 1ms 4 start; 2ms T start; 42ms T ask",
+			settled: "6 failed, 4 failed, T won",
+		},
+		{
+			name: "v6 silent, v4 starts after 50 ms and wins",
+			ways: map[string]fakeWay{"6": silent6, "4": with(quick, func(f *fakeWay) { f.delay = 50 * msec }), "T": tcp},
+			at:   90 * msec, winner: "4",
+			log:     "0s 6 start; 50ms 4 start; 70ms 4 ask",
+			settled: "6 lost, 4 won, T lost",
+		},
+		{
+			name: "head start of 100 ms: v4 had no time before the half, so TCP waits for the whole",
+			ways: map[string]fakeWay{"6": silent6, "4": silent4, "T": tcp}, headStart: 100 * msec,
+			at: 160 * msec, winner: "T",
+			log:     "0s 6 start; 50ms 4 start; 100ms T start; 140ms T ask",
+			settled: "6 failed, 4 failed, T won",
+		},
+		{
+			name: "QUIC after TCP won completes within 500 ms: lost, not failed",
+			ways: map[string]fakeWay{"4": {heardAt: 30 * msec, openAt: 700 * msec}, "T": tcp},
+			at:   310 * msec, winner: "T",
+			log:     "0s 4 start; 250ms T start; 290ms T ask; 700ms 4 discard",
+			settled: "4 lost, T won",
+		},
+		{
+			name: "QUIC after TCP won needs more than 500 ms: failed",
+			ways: map[string]fakeWay{"4": {heardAt: 30 * msec, openAt: 811 * msec}, "T": tcp},
+			at:   310 * msec, winner: "T",
+			log:     "0s 4 start; 250ms T start; 290ms T ask",
+			settled: "4 failed, T won",
+		},
+		{
+			name: "CONNECT unanswered for its patience: the other leg is opened and asked, the loser reset",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec}, "T": tcp},
+			at:   1080 * msec, winner: "T",
+			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s T ask; 1.08s 4 reset; 1.08s 4 discard",
+			settled: "4 lost, T won",
+		},
+		{
+			name: "a standing-by leg gets the second CONNECT only after the wait",
+			ways: map[string]fakeWay{"4": {heardAt: 10 * msec, openAt: 320 * msec}, "T": {rung: 1, openAt: 60 * msec, patience: 1200 * msec, answerAt: 1300 * msec}},
+			at:   1610 * msec, winner: "T",
+			log:     "0s 4 start; 250ms T start; 310ms T ask; 1.51s 4 ask; 1.61s 4 reset; 1.61s 4 discard",
+			settled: "4 lost, T won",
+		},
+		{
+			name: "the first answer wins although it was asked second",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, answerAt: 1500 * msec}, "T": with(tcp, func(f *fakeWay) { f.answerAt = 600 * msec })},
+			at:   1520 * msec, winner: "4",
+			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s T ask; 1.52s T reset; 1.52s T discard",
+			settled: "4 won, T lost",
+		},
+		{
+			name: "a loser accepted late is closed with code 0",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, answerAt: 2 * time.Second, stubborn: true}, "T": tcp},
+			at:   1080 * msec, winner: "T",
+			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s T ask; 2.02s 4 close 0 \"\"; 2.02s 4 discard",
+			settled: "4 lost, T won",
+		},
+		{
+			name: "no progress after CONNECT: the leg failed, the next rung goes on",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, within: 3 * time.Second}, "T": with(tcp, func(f *fakeWay) { f.answerAt = 3 * time.Second })},
+			at:   4060 * msec, winner: "T",
+			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s T ask; 3.02s 4 reset; 3.02s 4 discard",
+			settled: "4 failed, T won",
+		},
+		{
+			name: "progress after CONNECT: an answer may take its time",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, within: 3 * time.Second, progress: true, answerAt: 5 * time.Second}},
+			at:   5020 * msec, winner: "4",
+			log:     "0s 4 start; 20ms 4 ask",
+			settled: "4 won",
+		},
+		{
+			name: "a refused request goes to the next rung at once, two CONNECTs in all",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, answerAt: -1, answerErr: errDead}, "T": with(tcp, func(f *fakeWay) { f.answerErr = errDead })},
+			at:   80 * msec, err: errDead,
+			log:     "0s 4 start; 20ms 4 ask; 20ms 4 discard; 20ms T start; 60ms T ask; 80ms T discard",
+			settled: "4 failed, T failed",
+		},
+		{
+			name: "the loser of a rung is not asked after its sibling failed",
+			ways: map[string]fakeWay{
+				"6": {openAt: 60 * msec, answerAt: 10 * msec, answerErr: errDead},
+				"4": {delay: 50 * msec, openAt: 30 * msec, answerAt: 10 * msec}, "T": tcp,
+			},
+			at: 130 * msec, winner: "T",
+			log:     "0s 6 start; 50ms 4 start; 60ms 6 ask; 70ms 6 discard; 70ms T start; 110ms T ask",
+			settled: "6 failed, 4 lost, T won",
+		},
+		{
+			name: "an answer ends the race: no fallback",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, answerAt: 10 * msec, answerErr: errRefused}, "T": tcp},
+			at:   30 * msec, err: errRefused,
+			log:     "0s 4 start; 20ms 4 ask; 30ms 4 discard",
+			settled: "4 failed, T lost",
+		},
+		{
+			name: "an answer while connecting (certificate) ends the race",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, openErr: errRefused}, "T": tcp},
+			at:   20 * msec, err: errRefused,
+			log:     "0s 4 start",
+			settled: "4 failed, T lost",
+		},
+		{
+			name: "all fail: every leg's error is kept",
+			ways: map[string]fakeWay{"6": {openAt: 5 * msec, openErr: errDead}, "4": {openAt: 5 * msec, openErr: errDead}, "T": {rung: 1, openAt: 5 * msec, openErr: errDead}},
+			at:   10 * msec, err: errDead,
+			log:     "0s 6 start; 0s 4 start; 5ms T start",
+			settled: "6 failed, 4 failed, T failed",
+		},
+		{
+			name: "the context ends first",
+			ways: map[string]fakeWay{"4": silent4, "T": {rung: 1}}, ctx: 400 * msec,
+			at: 400 * msec, err: context.DeadlineExceeded,
+			log:     "0s 4 start; 125ms T start",
+			settled: "4 lost, T lost",
+		},
+		{
+			name: "TCP refused: QUIC may take longer than the head start",
+			ways: map[string]fakeWay{"4": {openAt: 900 * msec, answerAt: 10 * msec}, "T": {rung: 1, openAt: 1 * msec, openErr: errDead}},
+			at:   910 * msec, winner: "4",
+			log:     "0s 4 start; 125ms T start; 900ms 4 ask",
+			settled: "4 won, T failed",
+		},
+		{
+			name: "rung 1 only after failure (memory says broken): TCP alone wins",
+			ways: map[string]fakeWay{"6": {openAt: 40 * msec, answerAt: 20 * msec}, "T": {rung: 1, openAt: 1 * msec}}, headStart: -1,
+			at: 60 * msec, winner: "6",
+			log:     "0s 6 start; 40ms 6 ask",
+			settled: "6 won, T lost",
+		},
+		{
+			name: "rung 1 only after failure: started when rung 0 failed",
+			ways: map[string]fakeWay{"6": {openAt: 400 * msec, openErr: errDead}, "T": {rung: 1, openAt: 1 * msec, answerAt: -1}}, headStart: -1,
+			at: 401 * msec, winner: "T",
+			log:     "0s 6 start; 400ms T start; 401ms T ask",
+			settled: "6 failed, T won",
+		},
+		{
+			name: "no ways at all",
+			at:   0, err: errNoWay,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { runRaceCase(t, c) })
+		})
+	}
+}
+
+// The error of a race that everybody lost names every way.
+func TestRaceJoinedError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{start: time.Now()}
+		errOther := errors.New("other")
+		r := &race{ways: []way{
+			s.way("6", fakeWay{openAt: -1, openErr: errDead}),
+			s.way("T", fakeWay{rung: 1, openAt: -1, openErr: errOther}),
+		}, headStart: 250 * msec}
+		done := make(chan result, 1)
+		r.run(t.Context(), t.Context(), done, nil)
+		err := (<-done).err
+		if !errors.Is(err, errDead) || !errors.Is(err, errOther) {
+			t.Errorf("%v lacks a way's error", err)
+		}
+		if got, want := err.Error(), "h3 6: dead network\nh2 T: other"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// The end of the dialer's life ends a lingering way at once.
+func TestRaceLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{start: time.Now()}
+		r := &race{
+			ways:      []way{s.way("4", fakeWay{}), s.way("T", fakeWay{rung: 1, openAt: -1, answerAt: -1})},
+			headStart: 10 * msec, linger: time.Hour,
+		}
+		life, end := context.WithCancel(t.Context())
+		done := make(chan result, 1)
+		go func() {
+			<-done
+			time.Sleep(30 * msec)
+			end()
+		}()
+		r.run(t.Context(), life, done, func(as []Attempt) {
+			if as[0].Outcome != Lost {
+				t.Errorf("the lingering way %v, want lost: nobody knows what it would have come to", as[0].Outcome)
+			}
+		})
+		if got := time.Since(s.start); got != 40*msec {
+			t.Errorf("the race ended after %v, want 40ms", got)
+		}
+	})
+}
