@@ -1,0 +1,73 @@
+package negotiate
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/http"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/towpath-go/towpath/transport"
+)
+
+// judgeError says which errors are answers of the server (or of the caller's
+// own rules), which every way would give, and which say that a way is not open.
+func judgeError(err error) verdict {
+	if isCertificateError(err) {
+		return answer
+	}
+	if r, ok := errors.AsType[*transport.RejectedError](err); ok {
+		switch r.StatusCode {
+		case http.StatusNotImplemented, http.StatusMisdirectedRequest:
+			return tryNext
+		}
+		return answer
+	}
+	if p, ok := errors.AsType[*transport.ProtocolError](err); ok && p.Violation == transport.ViolationALPN {
+		return answer // no application protocol in common
+	}
+	return tryNext
+}
+
+// isCertificateError reports whether either side refused the other's certificate.
+func isCertificateError(err error) bool {
+	if _, ok := errors.AsType[*PinError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		return true
+	}
+	if te, ok := errors.AsType[*quic.TransportError](err); ok && te.ErrorCode.IsCryptoError() {
+		// RFC 8446 section 6.2: bad_certificate (42) to unknown_ca (48), and
+		// certificate_required (116).
+		alert := uint64(te.ErrorCode) - 0x100
+		return alert >= 42 && alert <= 46 || alert == 48 || alert == 116
+	}
+	return false
+}
+
+// marksUDP reports whether a QUIC attempt's failure says that UDP does not work
+// to that server: not so if the server answered, or asked to come elsewhere.
+func marksUDP(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return false
+	}
+	if _, ok := errors.AsType[*transport.NotProcessedError](err); ok {
+		return false
+	}
+	if _, ok := errors.AsType[*transport.RejectedError](err); ok {
+		return false
+	}
+	return judgeError(err) != answer
+}
