@@ -12,7 +12,7 @@
 // A message is a byte string sent whole on a unidirectional stream of its own
 // ([SendMessage], [ReceiveMessage]): the stream's end is the message's end, so it
 // needs no length in front and is delivered complete or not at all. Messages are
-// handed out in the order in which their streams were opened. They cannot be
+// handed out in the order in which the session accepts their streams. They cannot be
 // told from other unidirectional streams: a program uses one or the other in
 // each direction.
 //
