@@ -1,0 +1,179 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/internal/sessionstate"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// SendDatagram implements transport.Session.
+func (s *Session) SendDatagram(p []byte) error {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.unlock()
+	if s.err != nil {
+		return s.err
+	}
+	if len(p) > s.info.MaxDatagramSize {
+		return &transport.DatagramTooLargeError{Max: s.info.MaxDatagramSize}
+	}
+	q := s.outgoing.datagrams
+	before := q.Bytes()
+	s.drops = q.Push(now, append(make([]byte, 0, len(p)), p...), s.drops[:0])
+	s.chargeLocked(q.Bytes() - before)
+	s.droppedLocked(eventDroppedOutgoing)
+	if q.Len() > 0 {
+		s.wakeLocked()
+	}
+	return nil
+}
+
+// droppedLocked counts and reports what a datagram queue dropped, in s.drops.
+func (s *Session) droppedLocked(where eventKind) {
+	for _, d := range s.drops {
+		switch {
+		case where == eventDroppedOutgoing && d.Expired:
+			s.stats.DatagramsExpiredOutgoing++
+		case where == eventDroppedOutgoing:
+			s.stats.DatagramsDroppedOutgoing++
+		case d.Expired:
+			s.stats.DatagramsExpiredIncoming++
+		default:
+			s.stats.DatagramsDroppedIncoming++
+		}
+		if s.traced(where) {
+			s.eventLocked(event{what: where, value: uint64(d.Size), age: d.Age})
+		}
+	}
+	s.drops = s.drops[:0]
+}
+
+// ReceiveDatagram implements transport.Session.
+func (s *Session) ReceiveDatagram(ctx context.Context) ([]byte, error) {
+	for {
+		p, err := s.tryReceiveDatagram()
+		if p != nil || err != nil {
+			return p, err
+		}
+		select {
+		case <-s.arrived:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-s.ctx.Done():
+		}
+	}
+}
+
+func (s *Session) tryReceiveDatagram() ([]byte, error) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	before := s.received.Bytes()
+	p, ok, drops := s.received.Pop(now, s.drops[:0])
+	s.drops = drops
+	s.chargeLocked(s.received.Bytes() - before)
+	s.droppedLocked(eventDroppedIncoming)
+	if !ok {
+		return nil, nil
+	}
+	if s.received.Len() > 0 {
+		signal(s.arrived) // for another caller that waits
+	}
+	return p, nil
+}
+
+// Datagram implements capsule.Handler: the header of a DATAGRAM capsule.
+func (r *reader) Datagram(size uint64) (accept bool, err error) {
+	s := r.s
+	if s.err != nil {
+		return false, nil
+	}
+	s.stats.DatagramsReceived++
+	if size < tinyDatagram {
+		if err := s.abuse.tinyDatagram(r.now); err != nil {
+			return false, err
+		}
+	}
+	if size > uint64(s.cfg.MaxDatagramSize) {
+		// RFC 9297 section 3.5: too large is dropped, unseen.
+		s.drops = append(s.drops[:0], sessionstate.Drop{Size: int(min(size, 1<<30))})
+		s.droppedLocked(eventDroppedIncoming)
+		return false, nil
+	}
+	r.size = size
+	return true, nil
+}
+
+// DatagramData implements capsule.Handler. The payload's buffer grows with what
+// has come, not with what the header promised.
+func (r *reader) DatagramData(p []byte, last bool) error {
+	s := r.s
+	if s.err != nil {
+		r.datagram = nil
+		return nil
+	}
+	before := len(r.datagram)
+	if r.datagram == nil {
+		r.datagram = make([]byte, 0, max(len(p), 1)) // not nil even when empty
+	}
+	r.datagram = append(r.datagram, p...)
+	s.chargeLocked(len(r.datagram) - before)
+	if !last {
+		return nil
+	}
+	payload := r.datagram
+	r.datagram = nil
+	s.chargeLocked(-len(payload))
+	queued := s.received.Bytes()
+	s.drops = s.received.Push(r.now, payload, s.drops[:0])
+	s.chargeLocked(s.received.Bytes() - queued)
+	s.droppedLocked(eventDroppedIncoming)
+	if s.received.Len() > 0 {
+		signal(s.arrived)
+	}
+	return nil
+}
+
+// fillDatagrams appends queued datagrams. It reports false when dst is used up.
+//
+// A datagram that fits dst goes out whole. One that does not is begun only at
+// dst's start: then the free window is shorter than the datagram, and waiting
+// would not make it longer.
+func (f *filler) fillDatagrams() bool {
+	s := f.s
+	q := s.outgoing.datagrams
+	for q.Len() > 0 {
+		if f.now.IsZero() {
+			f.now = time.Now()
+		}
+		before := q.Bytes()
+		p, ok, drops := q.Peek(f.now, s.drops[:0])
+		s.drops = drops
+		s.chargeLocked(q.Bytes() - before)
+		s.droppedLocked(eventDroppedOutgoing)
+		if !ok {
+			return true
+		}
+		var header [capsule.MaxDatagramHeader]byte
+		h := capsule.AppendDatagramHeader(header[:0], uint64(len(p)))
+		if len(h)+len(p) > f.room() && f.n > 0 {
+			return false
+		}
+		_, _, s.drops = q.Pop(f.now, s.drops[:0])
+		s.chargeLocked(-len(p))
+		s.stats.DatagramsSent++
+		s.abuse.sent(len(h) + len(p))
+		f.put(h)
+		f.putTail(p)
+		if f.room() == 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,98 @@
+package session
+
+import (
+	"runtime"
+
+	"github.com/towpath-go/towpath/internal/sessionstate"
+)
+
+// Flow control of what is received: draft-ietf-webtrans-http2 "Flow Control",
+// levels 4 (session) and 5 (stream). Every byte counts at both from its
+// capsule's header on. It is given back when the application reads it or when
+// it is discarded, at the session's level also for streams that are over.
+
+// consumeLocked gives n bytes back to the session's window.
+func (s *Session) consumeLocked(n int) {
+	if n == 0 {
+		return
+	}
+	s.window.Consume(uint64(n))
+	if s.err == nil && s.window.Due() {
+		s.wakeLocked()
+	}
+}
+
+// readLocked counts n bytes of a stream as read or discarded.
+func (s *Session) readLocked(st *stream, n int) {
+	if n == 0 {
+		return
+	}
+	st.recv.win.Consume(uint64(n))
+	s.creditLocked(st)
+	s.consumeLocked(n)
+}
+
+// creditLocked makes WT_MAX_STREAM_DATA due if the stream's limit is to rise.
+func (s *Session) creditLocked(st *stream) {
+	if s.err == nil && st.recv.growing() && st.recv.win.Due() {
+		s.dirtyLocked(st)
+	}
+}
+
+// relieved is called when the budget, which was full when credit was withheld,
+// has room again.
+func (s *Session) relieved() {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.err != nil {
+		return
+	}
+	s.starved = false
+	for _, st := range s.streams {
+		s.creditLocked(st)
+	}
+	s.wakeLocked()
+}
+
+// budgetStep is the unit in which memory is charged, so that small messages do
+// not touch the budget's locks each.
+const budgetStep = 4 << 10
+
+// chargeLocked counts memory held for the session, or freed if n is negative.
+func (s *Session) chargeLocked(n int) {
+	if n == 0 {
+		return
+	}
+	s.held += n
+	want := (s.held + budgetStep - 1) / budgetStep * budgetStep
+	var e *sessionstate.Effect
+	switch {
+	case want > s.charged:
+		e = s.holder.Hold(want - s.charged)
+	case want < s.charged-budgetStep || s.err != nil && want < s.charged:
+		e = s.holder.Release(s.charged - want)
+	default:
+		return
+	}
+	s.charged = want
+	if e != nil {
+		s.after.effects = append(s.after.effects, e)
+	}
+}
+
+// settleLocked takes the session out of the budget's choice of whom to end, for
+// it has ended. What streams still hold for the application to read stays
+// charged until it is read or nobody refers to the session any more.
+func (s *Session) settleLocked() {
+	s.after.effects = append(s.after.effects, s.holder.Close())
+	s.holder = s.budget.Register(nil, nil)
+	s.charged = 0
+	left := s.held
+	s.held = 0
+	if left == 0 {
+		s.after.effects = append(s.after.effects, s.holder.Close())
+		return
+	}
+	s.chargeLocked(left)
+	runtime.AddCleanup(s, func(h *sessionstate.Holder) { h.Close().Run() }, s.holder)
+}

@@ -1,0 +1,239 @@
+package session
+
+import "github.com/towpath-go/towpath/transport"
+
+// quantum is how many bytes a stream sends before its turn passes to the next
+// one of equal order.
+const quantum = maxStreamCapsule
+
+// A sched decides which stream's bytes go next. It holds the streams that have
+// something to send, and nothing about why.
+//
+// Groups share by bytes: each has a virtual time, the bytes it was served, and
+// the group furthest behind is next. A group that was idle resumes at the
+// present, so that it neither lost nor saved up anything by its silence.
+// Within a group the highest Order is next; equal orders take turns of quantum
+// bytes.
+//
+// Both levels are binary heaps. Neither allocates once its slice has grown.
+type sched struct {
+	groups map[*transport.SendGroup]*schedGroup
+	active []*schedGroup // heap: those with a ready stream
+	now    uint64        // virtual time of the group served last
+	turn   uint64        // orders arrivals, of groups and of streams
+}
+
+// A schedGroup lives as long as a stream belongs to it.
+type schedGroup struct {
+	key    *transport.SendGroup
+	refs   int
+	served uint64      // virtual time
+	since  uint64      // breaks ties: when it became active
+	index  int         // in sched.active, -1 if not
+	ready  []*schedEnt // heap
+}
+
+// A schedEnt is one stream's entry; it is embedded in the stream.
+type schedEnt struct {
+	st    *stream
+	group *schedGroup
+	order int64
+	turn  uint64 // position among equals
+	spent int    // of the present turn
+	index int    // in group.ready, -1 if not
+}
+
+// join makes e a member of the group that p names. It must not be a member yet.
+func (c *sched) join(e *schedEnt, p transport.Priority) {
+	g := c.groups[p.Group]
+	if g == nil {
+		if c.groups == nil {
+			c.groups = make(map[*transport.SendGroup]*schedGroup)
+		}
+		g = &schedGroup{key: p.Group, index: -1}
+		c.groups[p.Group] = g
+	}
+	g.refs++
+	e.group, e.order, e.index = g, p.Order, -1
+}
+
+// leave ends e's membership, and its readiness.
+func (c *sched) leave(e *schedEnt) {
+	if e.group == nil {
+		return
+	}
+	c.remove(e)
+	e.group.refs--
+	if e.group.refs == 0 {
+		delete(c.groups, e.group.key)
+	}
+	e.group = nil
+}
+
+// move changes e's priority and keeps its readiness.
+func (c *sched) move(e *schedEnt, p transport.Priority) {
+	ready := e.index >= 0
+	c.leave(e)
+	c.join(e, p)
+	if ready {
+		c.add(e)
+	}
+}
+
+// add makes e ready. It goes behind its equals.
+func (c *sched) add(e *schedEnt) {
+	if e.index >= 0 {
+		return
+	}
+	g := e.group
+	c.turn++
+	e.turn, e.spent = c.turn, 0
+	e.index = len(g.ready)
+	g.ready = append(g.ready, e)
+	g.up(e.index)
+	if g.index < 0 {
+		g.served = max(g.served, c.now)
+		g.since = c.turn
+		g.index = len(c.active)
+		c.active = append(c.active, g)
+		c.up(g.index)
+	}
+}
+
+// remove makes e not ready.
+func (c *sched) remove(e *schedEnt) {
+	i := e.index
+	if i < 0 {
+		return
+	}
+	g := e.group
+	last := len(g.ready) - 1
+	if i != last {
+		g.swap(i, last)
+	}
+	g.ready[last] = nil
+	g.ready = g.ready[:last]
+	e.index = -1
+	if i < last {
+		g.fix(i)
+	}
+	if last == 0 {
+		c.retire(g)
+	}
+}
+
+// next returns the entry that goes next, nil if none is ready.
+func (c *sched) next() *schedEnt {
+	if len(c.active) == 0 {
+		return nil
+	}
+	return c.active[0].ready[0]
+}
+
+// charge says that e, the entry next returned, sent n bytes. The caller removes
+// e afterwards if it has nothing more.
+func (c *sched) charge(e *schedEnt, n int) {
+	g := e.group
+	c.now = g.served
+	g.served += uint64(n)
+	c.down(g.index)
+	e.spent += n
+	if e.spent >= quantum {
+		c.turn++
+		e.turn, e.spent = c.turn, 0
+		g.down(e.index)
+	}
+}
+
+func (c *sched) retire(g *schedGroup) {
+	i, last := g.index, len(c.active)-1
+	if i != last {
+		c.swap(i, last)
+	}
+	c.active[last] = nil
+	c.active = c.active[:last]
+	g.index = -1
+	if i < last {
+		c.up(i)
+		c.down(i)
+	}
+}
+
+func (c *sched) less(i, j int) bool {
+	a, b := c.active[i], c.active[j]
+	if a.served != b.served {
+		return a.served < b.served
+	}
+	return a.since < b.since
+}
+
+func (c *sched) swap(i, j int) {
+	c.active[i], c.active[j] = c.active[j], c.active[i]
+	c.active[i].index, c.active[j].index = i, j
+}
+
+func (c *sched) up(i int) {
+	for i > 0 && c.less(i, (i-1)/2) {
+		c.swap(i, (i-1)/2)
+		i = (i - 1) / 2
+	}
+}
+
+func (c *sched) down(i int) {
+	for {
+		l := 2*i + 1
+		if l >= len(c.active) {
+			return
+		}
+		if r := l + 1; r < len(c.active) && c.less(r, l) {
+			l = r
+		}
+		if !c.less(l, i) {
+			return
+		}
+		c.swap(i, l)
+		i = l
+	}
+}
+
+func (g *schedGroup) less(i, j int) bool {
+	a, b := g.ready[i], g.ready[j]
+	if a.order != b.order {
+		return a.order > b.order
+	}
+	return a.turn < b.turn
+}
+
+func (g *schedGroup) swap(i, j int) {
+	g.ready[i], g.ready[j] = g.ready[j], g.ready[i]
+	g.ready[i].index, g.ready[j].index = i, j
+}
+
+func (g *schedGroup) fix(i int) {
+	g.up(i)
+	g.down(i)
+}
+
+func (g *schedGroup) up(i int) {
+	for i > 0 && g.less(i, (i-1)/2) {
+		g.swap(i, (i-1)/2)
+		i = (i - 1) / 2
+	}
+}
+
+func (g *schedGroup) down(i int) {
+	for {
+		l := 2*i + 1
+		if l >= len(g.ready) {
+			return
+		}
+		if r := l + 1; r < len(g.ready) && g.less(r, l) {
+			l = r
+		}
+		if !g.less(l, i) {
+			return
+		}
+		g.swap(i, l)
+		i = l
+	}
+}

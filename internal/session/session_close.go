@@ -1,0 +1,283 @@
+package session
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/internal/sessionstate"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// enterLocked applies an event to the session's lifecycle. It reports whether
+// the state changed.
+func (s *Session) enterLocked(e sessionstate.Event) bool {
+	next, err := s.life.Next(e)
+	if err != nil || next == s.life {
+		// Only the peer's events can be out of place, and only behind its own
+		// end, where the reader drops bytes before they are events.
+		return false
+	}
+	s.life = next
+	switch next {
+	case sessionstate.Closing:
+		s.flushing = true
+		s.boundLocked(s.cfg.CloseTimeout)
+	case sessionstate.PeerClosed, sessionstate.PeerEnded:
+		if s.answering {
+			break
+		}
+		s.answering = true
+		s.boundLocked(s.answerTimeout())
+		s.wakeLocked()
+	case sessionstate.Closed:
+		if s.timer != nil {
+			s.timer.Stop()
+			s.timer = nil
+		}
+		s.outgoing.rest = nil
+		s.settleLocked()
+		close(s.closed)
+	}
+	return true
+}
+
+// answerTimeout is how long WT_CLOSE_SESSION may take to go out and be
+// answered. It is never 0, or a CloseTimeout of 0 would take away the capsule.
+func (s *Session) answerTimeout() time.Duration {
+	if s.cfg.CloseTimeout > 0 {
+		return s.cfg.CloseTimeout
+	}
+	return transport.DefaultCloseTimeout
+}
+
+// boundLocked has timeUp called after d, and no longer what an earlier call
+// asked for.
+func (s *Session) boundLocked(d time.Duration) {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.bound++
+	bound := s.bound
+	s.timer = time.AfterFunc(d, func() { s.timeUp(bound) })
+}
+
+// timeUp runs when the closing has taken too long: first to flush, then to end.
+func (s *Session) timeUp(bound int) {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.bound != bound || s.life == sessionstate.Closed {
+		return
+	}
+	if s.flushing {
+		s.dropUnsentLocked()
+		s.flushedLocked()
+		return
+	}
+	// The peer does not answer, or gives no window (H2-182).
+	s.after.add(afterCancel)
+	s.enterLocked(sessionstate.EventAbort)
+}
+
+// CloseWithError implements transport.Session. It returns once the peer has
+// answered. It waits at most Config.CloseTimeout for finished streams to be
+// flushed and, from then, at most Config.CloseTimeout for the answer.
+func (s *Session) CloseWithError(code transport.SessionErrorCode, reason string) error {
+	if !s.StartClose(code, reason) {
+		return nil
+	}
+	if s.cfg.CloseTimeout > 0 {
+		<-s.closed
+	}
+	s.mu.Lock()
+	defer s.unlock()
+	if s.unsent > 0 {
+		return &transport.UnsentError{Bytes: s.unsent}
+	}
+	return nil
+}
+
+// StartClose does what CloseWithError does without waiting, for a carrier's
+// goroutine that the session depends on. It reports false if the session had
+// already ended.
+func (s *Session) StartClose(code transport.SessionErrorCode, reason string) bool {
+	reason = sessionstate.TruncateReason(reason)
+	s.mu.Lock()
+	defer s.unlock()
+	if s.err != nil {
+		return false
+	}
+	s.closing = capsule.CloseSession{ErrorCode: uint32(code), Message: reason}
+	s.endLocked(&transport.SessionError{Code: code, Reason: reason})
+	s.enterLocked(sessionstate.EventClose)
+	s.flushLocked()
+	return true
+}
+
+// flushLocked leaves in the session only what is to be flushed.
+func (s *Session) flushLocked() {
+	s.flushLeft = 0
+	for id, st := range s.streams {
+		switch st.send.state {
+		case sendFinDue, sendResetDue:
+			s.flushLeft++
+			continue
+		}
+		s.outgoing.sched.leave(&st.ent)
+		s.discardSendLocked(st)
+		delete(s.streams, id)
+	}
+	s.chargeLocked(-s.outgoing.keepFlushing())
+	if s.cfg.CloseTimeout == 0 {
+		s.dropUnsentLocked()
+	}
+	s.flushedLocked()
+	s.wakeLocked()
+}
+
+// flushedLocked makes WT_CLOSE_SESSION due if nothing is left to flush.
+func (s *Session) flushedLocked() {
+	if s.flushing && s.flushLeft == 0 {
+		s.flushing = false
+		s.boundLocked(s.answerTimeout())
+		s.wakeLocked()
+	}
+}
+
+// dropUnsentLocked gives up what CloseWithError wanted flushed and counts it.
+// It does nothing when no session is being flushed.
+func (s *Session) dropUnsentLocked() {
+	if !s.flushing {
+		return
+	}
+	for id, st := range s.streams {
+		if st.send.state == sendFinDue {
+			s.unsent += uint64(st.send.buf.n)
+		}
+		s.outgoing.sched.leave(&st.ent)
+		s.discardSendLocked(st)
+		delete(s.streams, id)
+	}
+	s.flushLeft = 0
+}
+
+// endLocked ends the session for the application: every call fails with err
+// from now on, but reads of streams whose FIN is here.
+func (s *Session) endLocked(err *transport.SessionError) {
+	if s.err != nil {
+		return
+	}
+	s.err = err
+	// Under the lock, so that whoever learns of the end from a method finds the
+	// context ended too. The context package runs no foreign code here.
+	s.cancel(err)
+	s.after.ended = err
+	s.chargeLocked(-s.received.Clear() - len(s.reader.datagram))
+	s.reader.datagram, s.reader.stream = nil, nil
+	for _, st := range s.streams {
+		if !st.accepted || st.recv.state != recvDataRecvd {
+			s.discardRecvLocked(st)
+		}
+	}
+}
+
+// dropStreamsLocked forgets every stream; nothing goes out any more.
+func (s *Session) dropStreamsLocked() {
+	for id, st := range s.streams {
+		s.outgoing.sched.leave(&st.ent)
+		s.discardSendLocked(st)
+		delete(s.streams, id)
+	}
+	s.chargeLocked(-s.outgoing.datagrams.Clear())
+	s.outgoing.dirtyHead, s.outgoing.dirtyTail = nil, nil
+}
+
+// failLocked ends the session because the peer broke a rule.
+func (s *Session) failLocked(err error) {
+	pe := protocolError(err)
+	s.dropUnsentLocked()
+	s.endLocked(&transport.SessionError{Err: pe})
+	s.dropStreamsLocked()
+	if s.enterLocked(sessionstate.EventAbort) {
+		s.after.add(afterReset)
+		s.after.violation = pe.Violation
+		s.after.reason = pe.Reason
+	}
+}
+
+// peerClosedLocked ends the session because the peer closed it: with
+// WT_CLOSE_SESSION, or by END_STREAM alone, which is the same as code 0.
+func (s *Session) peerClosedLocked(e sessionstate.Event, code uint32, reason string) {
+	s.dropUnsentLocked() // nobody reads it any more
+	s.endLocked(&transport.SessionError{Code: transport.SessionErrorCode(code), Reason: reason, Remote: true})
+	s.dropStreamsLocked()
+	s.flushing = false
+	s.enterLocked(e)
+}
+
+// End says that the peer ended its direction of the stream (END_STREAM).
+func (s *Session) End() {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.reader.ended {
+		return
+	}
+	s.reader.ended = true
+	if s.life.Flowing() {
+		if s.reader.decoder.Partial() {
+			// RFC 9297 section 3.3: the message ended inside a capsule.
+			s.failLocked(violation(transport.ViolationMalformed, "END_STREAM inside a capsule"))
+			return
+		}
+		s.peerClosedLocked(sessionstate.EventPeerEnd, 0, "")
+		return
+	}
+	s.enterLocked(sessionstate.EventPeerEnd)
+}
+
+// Lost says that the stream below was reset, by the peer or with its
+// connection. The carrier is not called for it.
+func (s *Session) Lost(err error) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.dropUnsentLocked()
+	s.endLocked(&transport.SessionError{Remote: true, Err: err})
+	s.dropStreamsLocked()
+	s.enterLocked(sessionstate.EventAbort)
+}
+
+// Abort ends the session for a local reason that is not the application's,
+// such as a connection that is being closed or a budget that is exceeded, and
+// resets the stream: with Carrier.Reset if err is a *transport.ProtocolError,
+// otherwise with Carrier.Cancel.
+func (s *Session) Abort(err error) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.dropUnsentLocked()
+	s.endLocked(&transport.SessionError{Err: err})
+	s.dropStreamsLocked()
+	if s.enterLocked(sessionstate.EventAbort) {
+		if pe, ok := err.(*transport.ProtocolError); ok {
+			s.after.add(afterReset)
+			s.after.violation, s.after.reason = pe.Violation, pe.Reason
+		} else {
+			s.after.add(afterCancel)
+		}
+	}
+}
+
+// Context implements transport.Session.
+func (s *Session) Context() context.Context { return s.ctx }
+
+// Done is closed once both directions of the stream below are over for the
+// session: nothing comes from Fill, and Data is ignored.
+func (s *Session) Done() <-chan struct{} { return s.closed }
+
+// endedText is the printed end of a session, with the peer's text escaped.
+func endedText(e *transport.SessionError) string {
+	if e.Err != nil {
+		return strconv.QuoteToGraphic(e.Err.Error())
+	}
+	return e.Error()
+}

@@ -1,0 +1,196 @@
+package session
+
+import (
+	"time"
+
+	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/internal/sessionstate"
+)
+
+// maxControl is the longest capsule that fillControl builds: a type of 4 bytes,
+// a Length of 1, three integers.
+const maxControl = 4 + 1 + 3*8
+
+// fillControl appends the control capsules that are due. It reports false when
+// dst has no room for the next one; that one stays due.
+func (f *filler) fillControl() bool {
+	s := f.s
+	o := &s.outgoing
+	var buf [maxControl]byte
+	if s.flushing {
+		return f.fillStreams(buf[:0]) && f.fillBlocked(buf[:0])
+	}
+	if o.drain.Due() {
+		c := capsule.DrainSession{}
+		if !f.control(c.Append(buf[:0])) {
+			return false
+		}
+		o.drain.TakeDue()
+		f.sent(c)
+	}
+	if s.window.Due() && !s.starved {
+		if f.room() < maxControl && f.n > 0 {
+			return false
+		}
+		if limit, ok := s.window.Update(f.time(), s.rtt, s.pressureLocked()); ok {
+			c := capsule.MaxData{MaximumData: limit}
+			f.control(c.Append(buf[:0]))
+			f.sent(c)
+		}
+	}
+	for k := range s.accepted {
+		p := &s.accepted[k]
+		if !p.announceDue {
+			continue
+		}
+		c := capsule.MaxStreams{Uni: kind(k) == uni, MaximumStreams: p.announce}
+		if !f.control(c.Append(buf[:0])) {
+			return false
+		}
+		p.announceDue = false
+		f.sent(c)
+	}
+	if !f.fillStreams(buf[:0]) || !f.fillBlocked(buf[:0]) {
+		return false
+	}
+	for k := range s.opened {
+		l := &s.opened[k]
+		if !l.blockedDue {
+			continue
+		}
+		c := capsule.StreamsBlocked{Uni: kind(k) == uni, MaximumStreams: l.blocked}
+		if !f.control(c.Append(buf[:0])) {
+			return false
+		}
+		l.blockedDue = false
+		f.sent(c)
+	}
+	return true
+}
+
+// fillBlocked appends WT_DATA_BLOCKED if it is due and still true.
+func (f *filler) fillBlocked(buf []byte) bool {
+	s := f.s
+	o := &s.outgoing
+	if o.dataBlockedDue && s.credit.Available() == 0 {
+		c := capsule.DataBlocked{MaximumData: o.dataBlocked}
+		if !f.control(c.Append(buf)) {
+			return false
+		}
+		f.sent(c)
+	}
+	o.dataBlockedDue = false
+	return true
+}
+
+// time returns the time of the call of Fill.
+func (f *filler) time() time.Time {
+	if f.now.IsZero() {
+		f.now = time.Now()
+	}
+	return f.now
+}
+
+// pressureLocked asks the budget whether credit may be given. When it is full,
+// relieved is called once it no longer is.
+func (s *Session) pressureLocked() sessionstate.Pressure {
+	p := s.holder.Credit()
+	s.starved = p == sessionstate.PressureFull
+	return p
+}
+
+// fillStreams appends the control capsules of streams.
+func (f *filler) fillStreams(buf []byte) bool {
+	o := &f.s.outgoing
+	for o.dirtyHead != nil {
+		st := o.dirtyHead
+		if f.s.streams[st.id] == st && !f.fillStream(st, buf) {
+			return false
+		}
+		o.cleanFirst()
+		if f.s.streams[st.id] == st {
+			f.s.forgetLocked(st)
+		}
+	}
+	return true
+}
+
+// fillStream appends what is due of one stream, as draft-ietf-webtrans-http2
+// "Stream States" allows it. It reports false if there was no room for all.
+func (f *filler) fillStream(st *stream, buf []byte) bool {
+	s := f.s
+	h, r := &st.send, &st.recv
+	if h.state == sendResetDue {
+		if !f.announce(st, buf) {
+			return false
+		}
+		c := capsule.ResetStream{StreamID: st.id, ErrorCode: uint64(h.code), ReliableSize: h.sent}
+		if !f.control(c.Append(buf)) {
+			return false
+		}
+		h.on(sendEventResetSent)
+		f.sent(c)
+		s.outgoing.sched.leave(&st.ent)
+		s.sentAllLocked(st)
+	}
+	if h.wantsFin() {
+		if f.n > 0 && f.room() < capsule.MaxStreamHeader {
+			return false
+		}
+		s.sendData(f, st, 0, true)
+	}
+	// Of a session that is being closed nobody reads any more.
+	reads := s.err == nil
+	if reads && r.stop == stopDue {
+		if !f.announce(st, buf) {
+			return false
+		}
+		c := capsule.StopSending{StreamID: st.id, ErrorCode: uint64(r.code)}
+		if !f.control(c.Append(buf)) {
+			return false
+		}
+		r.on(recvEventStopSent)
+		f.sent(c)
+	}
+	if reads && r.growing() && r.win.Due() && !s.starved {
+		if !f.announce(st, buf) || f.n > 0 && f.room() < maxControl {
+			return false
+		}
+		if limit, ok := r.win.Update(f.time(), s.rtt, s.pressureLocked()); ok {
+			c := capsule.MaxStreamData{StreamID: st.id, MaximumStreamData: limit}
+			f.control(c.Append(buf))
+			f.sent(c)
+		}
+	}
+	if h.hasData() && h.credit.Available() == 0 {
+		if f.n > 0 && f.room() < capsule.MaxStreamHeader+maxControl {
+			return false
+		}
+		if limit, ok := h.credit.TakeBlocked(); ok {
+			f.announce(st, buf)
+			c := capsule.StreamDataBlocked{StreamID: st.id, MaximumStreamData: limit}
+			f.put(c.Append(buf))
+			s.abuse.sent(maxControl)
+			f.sent(c)
+			if s.traced(eventBlocked) {
+				s.eventLocked(event{what: eventBlocked, text: "stream", value: limit})
+			}
+		}
+	}
+	return true
+}
+
+// announce appends an empty WT_STREAM if the peer does not know the stream: the
+// draft promises that a stream is opened by WT_STREAM, and by nothing else
+// (H2-129).
+func (f *filler) announce(st *stream, buf []byte) bool {
+	s := f.s
+	if !s.isLocal(st.id) || st.id>>2 < s.opened[kindOf(st.id)].announced {
+		return true
+	}
+	if !f.control(capsule.AppendStreamHeader(buf, false, s.dialect, st.id, 0)) {
+		return false
+	}
+	s.announcedLocked(st)
+	return true
+}

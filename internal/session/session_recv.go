@@ -1,0 +1,412 @@
+package session
+
+import (
+	"math"
+	"time"
+
+	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/internal/sessionstate"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// maxAfterClose is how much may follow WT_CLOSE_SESSION before END_STREAM. It
+// is discarded; more makes the message malformed (H2-183).
+const maxAfterClose = 64 << 10
+
+// A reader turns the peer's bytes into events. Its fields are guarded by the
+// session's lock, except those of the round-trip time, which belong to the
+// caller of Data. Its Handler methods are called under the lock.
+type reader struct {
+	s       *Session
+	rttAt   time.Time     // when the carrier was asked
+	rtt     time.Duration // what it said, 0 if it did not know
+	decoder capsule.Decoder
+	now     time.Time // of the call of Data
+	ended   bool      // END_STREAM received
+	closed  bool      // WT_CLOSE_SESSION received
+	late    int       // bytes received behind WT_CLOSE_SESSION
+
+	// The capsule that is being received.
+	stream   *stream // of WT_STREAM
+	fin      bool
+	datagram []byte // the payload so far
+	size     uint64 // the payload's size
+}
+
+var _ capsule.Handler = (*reader)(nil)
+
+// rttAge is how old the carrier's round-trip time may be before it is asked
+// again.
+const rttAge = 50 * time.Millisecond
+
+// Data takes the next bytes of the stream below, split in any way. It does not
+// block and keeps nothing of p. What comes behind the end of the session is
+// discarded. Data and End must not be called at the same time as one another.
+func (s *Session) Data(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	r := &s.reader
+	now := time.Now()
+	if r.rttAt.IsZero() || now.Sub(r.rttAt) >= rttAge {
+		r.rttAt = now
+		r.rtt = 0
+		if rtt, ok := s.carrier.RTT(); ok {
+			r.rtt = rtt
+		}
+	}
+	s.mu.Lock()
+	defer s.unlock()
+	switch {
+	case r.ended:
+		return // the carrier's mistake, without consequence
+	case s.life.Flowing():
+		r.now, s.rtt = now, r.rtt
+		if err := r.decoder.Feed(p, r); err != nil && err != errDecodingOver && s.life.Flowing() {
+			s.failLocked(err)
+		}
+		r.after(r.decoder.Unread())
+	default:
+		r.after(len(p))
+	}
+}
+
+// after counts bytes behind WT_CLOSE_SESSION. Behind our own there is no such
+// bound: the peer may not know yet that the session is over, and what it sent
+// until then is discarded.
+func (r *reader) after(n int) {
+	if !r.closed {
+		return
+	}
+	r.late += n
+	if r.late > maxAfterClose && r.s.enterLocked(sessionstate.EventAbort) {
+		r.s.after.add(afterReset)
+		r.s.after.violation = transport.ViolationMalformed
+	}
+}
+
+// Stream implements capsule.Handler: the header of WT_STREAM.
+func (r *reader) Stream(id uint64, fin bool, size uint64) error {
+	s := r.s
+	r.stream, r.fin = nil, fin
+	if s.err != nil {
+		return nil // being closed: only credit is of interest
+	}
+	opened := s.accepted[kindOf(id)].limit.Opened()
+	st, what, err := s.peerNamesLocked(id)
+	if err != nil {
+		return err
+	}
+	if what == notOpen {
+		return stateError("WT_STREAM on stream %d, which this side has not opened", id)
+	}
+	if what == forgotten || st.recv.on(recvEventData) != accepted {
+		return stateError("WT_STREAM on stream %d, which cannot receive", id)
+	}
+	if size == 0 && !fin && (s.isLocal(id) || id>>2 < opened) {
+		// draft-ietf-webtrans-http2 "WT_STREAM Capsule": an empty one is to
+		// open the stream or to end it.
+		if err := s.abuse.glitch(r.now, "empty WT_STREAM"); err != nil {
+			return err
+		}
+	}
+	if err := st.recv.win.Receive(size); err != nil {
+		return err
+	}
+	if err := s.window.Receive(size); err != nil {
+		return err
+	}
+	if s.window.Due() {
+		s.wakeLocked() // what is left of the window may be too little to wait for more
+	}
+	r.stream = st
+	return nil
+}
+
+// StreamData implements capsule.Handler.
+func (r *reader) StreamData(p []byte, last bool) error {
+	s, st := r.s, r.stream
+	s.stats.BytesReceived += uint64(len(p))
+	switch {
+	case s.err != nil || st == nil:
+		r.stream = nil
+		return nil
+	case st.recv.discards():
+		s.readLocked(st, len(p))
+	case len(p) > 0:
+		held := st.recv.buf.held
+		st.recv.buf.write(p)
+		s.chargeLocked(st.recv.buf.held - held)
+	}
+	if !last {
+		if len(p) > 0 && st.readable != nil {
+			signal(st.readable)
+		}
+		return nil
+	}
+	if r.fin {
+		st.recv.on(recvEventFin)
+		s.abuse.endedCleanly()
+		s.forgetLocked(st)
+	}
+	r.stream = nil
+	if st.readable != nil {
+		signal(st.readable)
+	}
+	return nil
+}
+
+// Control implements capsule.Handler.
+func (r *reader) Control(c capsule.Capsule) error {
+	s := r.s
+	if s.traced(eventReceived) {
+		// The calls are made at once and not kept for later, so that their
+		// number is not bounded by the size of a packet.
+		text := c.String()
+		s.eventLocked(event{what: eventReceived, text: text})
+		s.unlock()
+		s.mu.Lock()
+		if !s.life.Flowing() {
+			return errDecodingOver
+		}
+	}
+	if s.err != nil {
+		return r.whileClosing(c)
+	}
+	switch c := c.(type) {
+	case capsule.ResetStream:
+		return r.resetStream(c)
+	case capsule.StopSending:
+		return r.stopSending(c)
+	case capsule.CloseSession:
+		return r.closeSession(c)
+	case capsule.DrainSession:
+		if !s.drainLocked() {
+			return s.abuse.glitch(r.now, "repeated WT_DRAIN_SESSION")
+		}
+		return nil
+	}
+	if err := s.abuse.flowControl(r.now); err != nil {
+		return err
+	}
+	switch c := c.(type) {
+	case capsule.MaxData:
+		return r.raised(c, s.credit.Raise(c.MaximumData))
+	case capsule.MaxStreamData:
+		return r.maxStreamData(c)
+	case capsule.MaxStreams:
+		return r.maxStreams(c)
+	case capsule.DataBlocked:
+		return r.repeated(c, &r.s.blockedData, c.MaximumData)
+	case capsule.StreamDataBlocked:
+		return r.streamDataBlocked(c)
+	case capsule.StreamsBlocked:
+		if err := sessionstate.CheckStreamCount(c.MaximumStreams); err != nil {
+			return err
+		}
+		k := bidi
+		if c.Uni {
+			k = uni
+		}
+		return r.repeated(c, &s.accepted[k].blocked, c.MaximumStreams)
+	}
+	return nil
+}
+
+// whileClosing takes what concerns the streams that are being flushed, and the
+// peer's own close. State for other streams is gone, so that nothing else can
+// be judged.
+func (r *reader) whileClosing(c capsule.Capsule) error {
+	s := r.s
+	switch c := c.(type) {
+	case capsule.CloseSession:
+		return r.closeSession(c)
+	case capsule.MaxData:
+		return r.raised(c, s.credit.Raise(c.MaximumData))
+	case capsule.MaxStreamData:
+		if s.streams[c.StreamID] != nil {
+			return r.maxStreamData(c)
+		}
+	case capsule.StopSending:
+		if s.streams[c.StreamID] != nil {
+			return r.stopSending(c)
+		}
+	}
+	return nil
+}
+
+// raised judges a limit that the peer announced, and has what waited for it
+// tried again.
+func (r *reader) raised(c capsule.Capsule, change sessionstate.Change) error {
+	switch change {
+	case sessionstate.Lowered:
+		return flowError("%v lowers a limit", c)
+	case sessionstate.Unchanged:
+		return r.s.abuse.glitch(r.now, c.Type().String()+" that raises nothing")
+	}
+	r.s.wakeLocked()
+	return nil
+}
+
+// repeated judges a report of being blocked, of which there is to be one for
+// each limit. It is of no other use: credit does not wait for it (H2-151).
+// Last holds the limit of the report before, plus one.
+func (r *reader) repeated(c capsule.Capsule, last *uint64, limit uint64) error {
+	if *last == limit+1 {
+		return r.s.abuse.glitch(r.now, "repeated "+c.Type().String())
+	}
+	*last = limit + 1
+	return nil
+}
+
+func (r *reader) maxStreamData(c capsule.MaxStreamData) error {
+	s := r.s
+	if kindOf(c.StreamID) == uni && !s.isLocal(c.StreamID) {
+		return stateError("%v on a stream that this side only receives", c)
+	}
+	st, what, err := s.peerNamesLocked(c.StreamID)
+	switch {
+	case err != nil:
+		return err
+	case what == notOpen:
+		return stateError("%v on a stream that was not opened", c)
+	case what == forgotten:
+		return nil // it crossed the stream's end
+	}
+	switch st.send.on(sendEventMaxStreamData) {
+	case wrongState:
+		return stateError("%v after WT_STOP_SENDING", c)
+	case ignored:
+		return nil
+	}
+	err = r.raised(c, st.send.credit.Raise(c.MaximumStreamData))
+	if err == nil {
+		s.readyLocked(st)
+	}
+	return err
+}
+
+func (r *reader) maxStreams(c capsule.MaxStreams) error {
+	s := r.s
+	k := bidi
+	if c.Uni {
+		k = uni
+	}
+	l := &s.opened[k]
+	change, err := l.limit.Raise(c.MaximumStreams)
+	if err != nil {
+		return err
+	}
+	if change == sessionstate.Raised {
+		l.blockedDue = false
+		signal(l.credit)
+	}
+	return r.raised(c, change)
+}
+
+func (r *reader) streamDataBlocked(c capsule.StreamDataBlocked) error {
+	s := r.s
+	if kindOf(c.StreamID) == uni && s.isLocal(c.StreamID) {
+		return stateError("%v on a stream that this side only sends", c)
+	}
+	st, what, err := s.peerNamesLocked(c.StreamID)
+	switch {
+	case err != nil:
+		return err
+	case what == notOpen:
+		return stateError("%v on a stream that was not opened", c)
+	case what == forgotten, st.recv.on(recvEventDataBlocked) != accepted:
+		return stateError("%v on a stream that has ended", c)
+	}
+	return r.repeated(c, &st.recv.blocked, c.MaximumStreamData)
+}
+
+func (r *reader) resetStream(c capsule.ResetStream) error {
+	s := r.s
+	if err := s.abuse.reset(r.now); err != nil {
+		return err
+	}
+	if kindOf(c.StreamID) == uni && s.isLocal(c.StreamID) {
+		return stateError("%v on a stream that this side only sends", c)
+	}
+	st, what, err := s.peerNamesLocked(c.StreamID)
+	switch {
+	case err != nil:
+		return err
+	case what == notOpen:
+		return stateError("%v on a stream that was not opened", c)
+	case what == forgotten:
+		return stateError("%v on a stream that has ended", c)
+	}
+	cancelled := st.recv.discards()
+	if st.recv.state == recvOpen {
+		// draft-ietf-webtrans-http2 "WT_RESET_STREAM Capsule".
+		if c.ErrorCode > math.MaxUint32 {
+			return violation(transport.ViolationGeneric, "%v: code of more than 32 bits", c)
+		}
+		if c.ReliableSize != st.recv.win.Received() {
+			return stateError("%v after %d bytes", c, st.recv.win.Received())
+		}
+	}
+	if st.recv.on(recvEventReset) != accepted {
+		return stateError("%v on a stream that has ended", c)
+	}
+	if !cancelled {
+		st.recv.aborted(st.id, uint32(c.ErrorCode), true)
+	}
+	s.discardRecvLocked(st)
+	if st.readable != nil {
+		signal(st.readable)
+	}
+	if s.traced(eventStream) {
+		s.eventLocked(event{what: eventStream, text: "reset by the peer", value: st.id})
+	}
+	s.forgetLocked(st)
+	return nil
+}
+
+func (r *reader) stopSending(c capsule.StopSending) error {
+	s := r.s
+	if err := s.abuse.reset(r.now); err != nil {
+		return err
+	}
+	if c.ErrorCode > math.MaxUint32 {
+		return violation(transport.ViolationGeneric, "%v: code of more than 32 bits", c)
+	}
+	if kindOf(c.StreamID) == uni && !s.isLocal(c.StreamID) {
+		return stateError("%v on a stream that this side only receives", c)
+	}
+	st, what, err := s.peerNamesLocked(c.StreamID)
+	switch {
+	case err != nil:
+		return err
+	case what == notOpen:
+		return stateError("%v on a stream that was not opened", c)
+	case what == forgotten:
+		return nil // it crossed the stream's end
+	}
+	switch st.send.on(sendEventStopSending) {
+	case wrongState:
+		return stateError("%v for the second time", c)
+	case accepted:
+		s.abortSendLocked(st, uint32(c.ErrorCode), true)
+	}
+	return nil
+}
+
+func (r *reader) closeSession(c capsule.CloseSession) error {
+	if !sessionstate.ValidReason(c.Message) {
+		return violation(transport.ViolationGeneric, "message of WT_CLOSE_SESSION is not UTF-8")
+	}
+	r.closed = true
+	r.s.peerClosedLocked(sessionstate.EventPeerClose, c.ErrorCode, c.Message)
+	return errDecodingOver
+}
+
+// Skipped implements capsule.Handler: PADDING and unknown capsules.
+func (r *reader) Skipped(t capsule.Type, n uint64) error {
+	if n > 0 {
+		return nil // a long one costs no more than a short one
+	}
+	return r.s.abuse.glitch(r.now, t.String())
+}

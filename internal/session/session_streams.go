@@ -1,0 +1,300 @@
+package session
+
+import (
+	"context"
+
+	"github.com/towpath-go/towpath/internal/sessionstate"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// localStreams are the streams of one kind that this side opens.
+type localStreams struct {
+	limit sessionstate.LocalLimit
+	// announced is how many of them the peer knows: its highest opened index
+	// plus one. A capsule for a higher one opens all below it too.
+	announced uint64
+	// blocked is the limit that WT_STREAMS_BLOCKED has to carry, if due.
+	blocked    uint64
+	blockedDue bool
+	credit     chan struct{} // 1 slot: Open may be tried again
+}
+
+// peerStreams are the streams of one kind that the peer opens. Those below
+// limit.Opened() exist for the peer; state for one is made when a capsule
+// names it or the application accepts it, so that a capsule for the highest
+// allowed one costs no more than any other (DS-16).
+type peerStreams struct {
+	limit sessionstate.PeerLimit
+	// next is the index that the application accepts next. Streams from there
+	// on wait to be accepted.
+	next uint64
+	// announce is the Maximum Streams to be sent, if due.
+	announce    uint64
+	announceDue bool
+	blocked     uint64        // the limit of the last WT_STREAMS_BLOCKED, plus one
+	arrived     chan struct{} // 1 slot: Accept may be tried again
+}
+
+// signal fills a channel with one slot.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// streamID builds the ID of a stream: draft-ietf-webtrans-http2 "Stream IDs".
+// Bit 0 says that the server opened it, bit 1 that it is unidirectional.
+func streamID(index uint64, k kind, byClient bool) uint64 {
+	id := index<<2 | uint64(k)<<1
+	if !byClient {
+		id |= 1
+	}
+	return id
+}
+
+// isLocal reports whether this side opens the stream.
+func (s *Session) isLocal(id uint64) bool { return id&1 == 0 == s.client }
+
+// OpenStream implements transport.Session.
+func (s *Session) OpenStream(ctx context.Context) (transport.Stream, error) {
+	st, err := s.open(ctx, bidi)
+	if err != nil {
+		return nil, err
+	}
+	return bidiStream{st}, nil
+}
+
+// OpenUniStream implements transport.Session.
+func (s *Session) OpenUniStream(ctx context.Context) (transport.SendStream, error) {
+	st, err := s.open(ctx, uni)
+	if err != nil {
+		return nil, err
+	}
+	return sendStream{st}, nil
+}
+
+func (s *Session) open(ctx context.Context, k kind) (*stream, error) {
+	ended := ctx.Err() != nil
+	for {
+		st, err := s.tryOpen(k)
+		if st != nil || err != nil {
+			return st, err
+		}
+		if ended {
+			return nil, transport.ErrStreamLimit
+		}
+		select {
+		case <-s.opened[k].credit:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-s.ctx.Done():
+		}
+	}
+}
+
+// tryOpen opens a stream if the peer's limit allows one now.
+func (s *Session) tryOpen(k kind) (*stream, error) {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	l := &s.opened[k]
+	index, ok := l.limit.Open()
+	if !ok {
+		if limit, ok := l.limit.TakeBlocked(); ok {
+			l.blocked, l.blockedDue = limit, true
+			if s.traced(eventBlocked) {
+				s.eventLocked(event{what: eventBlocked, text: "streams", value: limit})
+			}
+			s.wakeLocked()
+		}
+		return nil, nil
+	}
+	if l.limit.Available() > 0 {
+		signal(l.credit) // for another caller that waits
+	}
+	st := s.newStreamLocked(streamID(index, k, s.client))
+	st.accepted = true
+	s.stats.StreamsOpened++
+	return st, nil
+}
+
+// AcceptStream implements transport.Session.
+func (s *Session) AcceptStream(ctx context.Context) (transport.Stream, error) {
+	st, err := s.accept(ctx, bidi)
+	if err != nil {
+		return nil, err
+	}
+	return bidiStream{st}, nil
+}
+
+// AcceptUniStream implements transport.Session.
+func (s *Session) AcceptUniStream(ctx context.Context) (transport.ReceiveStream, error) {
+	st, err := s.accept(ctx, uni)
+	if err != nil {
+		return nil, err
+	}
+	return recvStream{st}, nil
+}
+
+func (s *Session) accept(ctx context.Context, k kind) (*stream, error) {
+	for {
+		st, err := s.tryAccept(k)
+		if st != nil || err != nil {
+			return st, err
+		}
+		select {
+		case <-s.accepted[k].arrived:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-s.ctx.Done():
+		}
+	}
+}
+
+// tryAccept hands out the next stream of the peer, in the order of IDs.
+func (s *Session) tryAccept(k kind) (*stream, error) {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	p := &s.accepted[k]
+	if p.next == p.limit.Opened() {
+		return nil, nil
+	}
+	id := streamID(p.next, k, !s.client)
+	p.next++
+	if p.next < p.limit.Opened() {
+		signal(p.arrived) // for another caller that waits
+	}
+	st := s.streams[id]
+	if st == nil {
+		// Opened by a capsule for a higher one, and silent so far.
+		st = s.newStreamLocked(id)
+	}
+	st.accepted = true
+	return st, nil
+}
+
+// newStreamLocked makes the state of a stream.
+func (s *Session) newStreamLocked(id uint64) *stream {
+	st := &stream{s: s, id: id}
+	st.ent.st = st
+	st.ent.index = -1
+	local, k := s.isLocal(id), kindOf(id)
+	if local || k == bidi {
+		limit := s.peer.MaxStreamDataUni
+		switch {
+		case k == bidi && local:
+			limit = s.peer.MaxStreamDataBidiRemote // remote from the peer's view
+		case k == bidi:
+			limit = s.peer.MaxStreamDataBidiLocal
+		}
+		st.send.state = sendOpen
+		st.send.credit = sessionstate.NewSendCredit(limit)
+	}
+	if !local || k == bidi {
+		limit := s.local.MaxStreamDataUni
+		switch {
+		case k == bidi && local:
+			limit = s.local.MaxStreamDataBidiLocal
+		case k == bidi:
+			limit = s.local.MaxStreamDataBidiRemote
+		}
+		st.recv.state = recvOpen
+		st.recv.win = sessionstate.NewStreamWindow(limit, uint64(s.cfg.InitialStreamWindow), uint64(s.cfg.MaxStreamWindow))
+		s.creditLocked(st) // limits published may be below the window
+	}
+	s.streams[id] = st
+	if s.traced(eventStream) {
+		s.eventLocked(event{what: eventStream, text: "opened", value: id})
+	}
+	return st
+}
+
+// lookup says what a stream that a capsule names is.
+type lookup uint8
+
+const (
+	// found: the stream is in use.
+	found lookup = iota
+	// notOpen: the peer named one of ours that we have not opened.
+	notOpen
+	// forgotten: the stream is over for both sides and has been dropped.
+	forgotten
+)
+
+// peerNamesLocked finds the stream that a capsule names, opening it and all
+// below it if it is the peer's to open.
+func (s *Session) peerNamesLocked(id uint64) (*stream, lookup, error) {
+	index, k := id>>2, kindOf(id)
+	if s.isLocal(id) {
+		switch st := s.streams[id]; {
+		case st != nil:
+			return st, found, nil
+		case index < s.opened[k].limit.Opened():
+			return nil, forgotten, nil
+		}
+		return nil, notOpen, nil
+	}
+	p := &s.accepted[k]
+	from, to, err := p.limit.Open(index)
+	if err != nil {
+		return nil, notOpen, err
+	}
+	if from != to {
+		s.stats.StreamsAccepted += to - from
+		s.announceStreamsLocked(k)
+		signal(p.arrived)
+	}
+	if st := s.streams[id]; st != nil {
+		return st, found, nil
+	}
+	if index < p.next {
+		return nil, forgotten, nil
+	}
+	return s.newStreamLocked(id), found, nil
+}
+
+// announceStreamsLocked makes WT_MAX_STREAMS due if the limit is to rise. The
+// peer is held to the new limit from now on, before it can know of it.
+func (s *Session) announceStreamsLocked(k kind) {
+	p := &s.accepted[k]
+	if limit, ok := p.limit.Update(); ok {
+		p.announce, p.announceDue = limit, true
+		s.wakeLocked()
+	}
+}
+
+// forgetLocked drops a stream once both parts are over and the application has
+// let go of it, and counts it for the peer's limit.
+func (s *Session) forgetLocked(st *stream) {
+	if !st.accepted || !st.send.final() || !st.recv.final() || s.streams[st.id] != st {
+		return
+	}
+	delete(s.streams, st.id)
+	s.outgoing.sched.leave(&st.ent)
+	if !s.isLocal(st.id) {
+		k := kindOf(st.id)
+		s.accepted[k].limit.Done()
+		s.announceStreamsLocked(k)
+	}
+}
+
+// discardSendLocked drops what is unsent.
+func (s *Session) discardSendLocked(st *stream) {
+	s.chargeLocked(-st.send.buf.held)
+	st.send.buf.discard()
+}
+
+// discardRecvLocked drops what is unread and gives the session's credit for it
+// back (H2-153). The stream's own credit is of no use any more.
+func (s *Session) discardRecvLocked(st *stream) {
+	s.chargeLocked(-st.recv.buf.held)
+	n := st.recv.buf.discard()
+	st.recv.win.Consume(uint64(n))
+	s.consumeLocked(n)
+}
