@@ -207,14 +207,14 @@ var streamEnds = []struct {
 	{"finished", func(e *env, w transport.SendStream, r transport.ReceiveStream) {
 		e.finish(w)
 		e.wantEOF(r)
-		if y, ok := r.(transport.Stream); ok {
+		if y, ok := bothWays(r); ok {
 			e.finish(y)
 			e.wantEOF(w.(transport.Stream))
 		}
 	}},
 	{"aborted by the opener", func(e *env, w transport.SendStream, r transport.ReceiveStream) {
 		w.CancelWrite(1)
-		if x, ok := w.(transport.Stream); ok {
+		if x, ok := bothWays(w); ok {
 			x.CancelRead(1)
 			writeError(r.(transport.Stream))
 		}
@@ -222,7 +222,7 @@ var streamEnds = []struct {
 	}},
 	{"aborted by the acceptor", func(e *env, w transport.SendStream, r transport.ReceiveStream) {
 		r.CancelRead(1)
-		if y, ok := r.(transport.Stream); ok {
+		if y, ok := bothWays(r); ok {
 			y.CancelWrite(1)
 			readError(w.(transport.Stream))
 		}
@@ -232,12 +232,21 @@ var streamEnds = []struct {
 		e.write(w, []byte("unread"))
 		e.finish(w)
 		r.CancelRead(1)
-		if y, ok := r.(transport.Stream); ok {
+		if y, ok := bothWays(r); ok {
 			e.write(y, []byte("unread"))
 			e.finish(y)
 			w.(transport.Stream).CancelRead(1)
 		}
 	}},
+}
+
+// bothWays returns the whole stream of one of its directions, if there is a
+// whole. The id tells, not the type: one type may serve streams of all kinds.
+func bothWays(direction interface{ StreamID() transport.StreamID }) (transport.Stream, bool) {
+	if direction.StreamID().Uni() {
+		return nil, false
+	}
+	return direction.(transport.Stream), true
 }
 
 func streamLimitCases() (cases []testCase) {
