@@ -1,6 +1,9 @@
 package capsule
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // MaxStreamHeader is the longest header that [AppendStreamHeader] appends, in
 // bytes: type, Length and Stream ID.
@@ -123,11 +126,18 @@ func (c DrainSession) Append(b []byte) []byte { return appendHeader(b, TypeDrain
 func (DrainSession) appendValue(b []byte) []byte { return b }
 
 // Append appends the whole capsule, its value zero bytes only as
-// draft-ietf-webtrans-http2 "PADDING Capsule" demands of a sender.
+// draft-ietf-webtrans-http2 "PADDING Capsule" demands of a sender. A Length
+// that does not fit memory panics.
 func (c Padding) Append(b []byte) []byte {
 	return c.appendValue(appendHeader(b, TypePadding, c.Length))
 }
 
-func (c Padding) appendValue(b []byte) []byte { return append(b, make([]byte, c.Length)...) }
+func (c Padding) appendValue(b []byte) []byte {
+	n := int(c.Length)
+	b = slices.Grow(b, n)
+	value := b[len(b) : len(b)+n]
+	clear(value)
+	return b[:len(b)+n]
+}
 
 func appendPair(b []byte, v, w uint64) []byte { return AppendVarint(AppendVarint(b, v), w) }
