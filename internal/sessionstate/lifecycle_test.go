@@ -182,36 +182,3 @@ func TestProtocolErrorIsNotABug(t *testing.T) {
 		t.Errorf("got %v, want a ProtocolError with a reason", err)
 	}
 }
-
-func TestDrain(t *testing.T) {
-	t.Run("H2-173 the event is raised once", func(t *testing.T) {
-		var d Drain
-		for i, want := range []bool{true, false, false} {
-			if got := d.PeerDrains(); got != want {
-				t.Errorf("sign %d: first = %v, want %v", i, got, want)
-			}
-		}
-	})
-	t.Run("H2-173 the capsule is sent once", func(t *testing.T) {
-		var d Drain
-		if d.Due() || d.TakeDue() {
-			t.Error("due without having been asked for")
-		}
-		if !d.Ask() || d.Ask() {
-			t.Error("Ask does not tell the first call from the second")
-		}
-		if !d.Due() || !d.TakeDue() {
-			t.Error("not due after Ask")
-		}
-		if d.Due() || d.TakeDue() || d.Ask() {
-			t.Error("due or askable again after it was sent")
-		}
-	})
-	t.Run("the sides do not depend on each other", func(t *testing.T) {
-		var d Drain
-		d.PeerDrains()
-		if d.Due() || !d.Ask() || !d.TakeDue() {
-			t.Error("the peer's drain changed the own")
-		}
-	})
-}
