@@ -2,6 +2,7 @@ package h2conn
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -119,4 +120,79 @@ type Config struct {
 
 	// Logger receives events at level Debug; nil means silence.
 	Logger *slog.Logger
+}
+
+// withDefaults returns a copy in which every field has its value: zero fields
+// their default, times switched off 0, and limits within what the protocol allows.
+func (c *Config) withDefaults(server bool) Config {
+	var d Config
+	if c != nil {
+		d = *c
+	}
+	d.Settings = slices.Clone(d.Settings)
+	d.KnownSettings = slices.Clone(d.KnownSettings)
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
+
+	setDefault(&d.MaxConcurrentStreams, 100)
+	setDefault(&d.MaxFrameSize, minMaxFrameSize)
+	d.MaxFrameSize = min(max(d.MaxFrameSize, minMaxFrameSize), maxMaxFrameSize)
+	setDefault(&d.MaxHeaderListSize, 64<<10)
+	setDefault(&d.MaxHeaderFields, 512)
+	setDefault(&d.MaxContinuations, 16+int(d.blockLimit()/minMaxFrameSize))
+	setDefault(&d.HeaderTableSize, defaultTableSize)
+	d.HeaderTableSize = max(d.HeaderTableSize, 0)
+
+	setDefault(&d.StreamWindow, 256<<10)
+	setDefault(&d.MaxStreamWindow, 4<<20)
+	setDefault(&d.ConnWindow, 1<<20)
+	setDefault(&d.MaxConnWindow, 16<<20)
+	d.StreamWindow = max(d.StreamWindow, 1)
+	// The connection's window starts at 65535 and cannot be lowered.
+	d.ConnWindow = max(d.ConnWindow, defaultInitialWindow)
+	setDefault(&d.ReceiveBuffer, 32<<20)
+	setDefault(&d.WriteBuffer, 64<<10)
+	d.WriteBuffer = max(d.WriteBuffer, minWriteBuffer)
+
+	setTime(&d.PrefaceTimeout, 10*time.Second)
+	setTime(&d.SettingsTimeout, 30*time.Second)
+	setTime(&d.HeaderTimeout, 10*time.Second)
+	setTime(&d.WriteTimeout, 30*time.Second)
+	if server {
+		setTime(&d.IdleTimeout, 2*time.Minute)
+	} else {
+		setTime(&d.IdleTimeout, -1)
+	}
+	setTime(&d.KeepAlive, 15*time.Second)
+	setTime(&d.PingTimeout, 15*time.Second)
+	setTime(&d.GoAwayTimeout, time.Second)
+
+	d.Resets = d.Resets.withDefault(1000, 33)
+	d.Glitches = d.Glitches.withDefault(10000, 330)
+	setDefault(&d.MaxQueuedControl, 1000)
+	setDefault(&d.MaxSettings, 100)
+	return d
+}
+
+// blockLimit bounds the compressed bytes of a header block: beyond it the list
+// cannot be within its own limit, and decoding on for the sake of the tables is
+// no longer worth it.
+func (c *Config) blockLimit() uint64 { return 2 * uint64(c.MaxHeaderListSize) }
+
+func setDefault[T int | int32 | int64 | uint32](v *T, def T) {
+	if *v == 0 {
+		*v = def
+	}
+}
+
+func setTime(v *time.Duration, def time.Duration) {
+	setDefault((*int64)(v), int64(def))
+	*v = max(*v, 0)
+}
+
+func (r Rate) withDefault(burst, perSecond int) Rate {
+	setDefault(&r.Burst, burst)
+	setDefault(&r.PerSecond, perSecond)
+	return r
 }
