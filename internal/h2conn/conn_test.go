@@ -28,7 +28,7 @@ func TestExchange(t *testing.T) {
 
 		up, down := strings.Repeat("u", 3<<20), strings.Repeat("d", 5<<20)
 		s := &stream{outTrailers: fields("x-up", "2")}
-		st, err := c.OpenStream(context.Background(), &h2conn.Open{Fields: fields(post...), Receiver: s, Source: s})
+		st, err := c.OpenStream(context.Background(), &h2conn.Open{Fields: fields(post...), Receiver: s, Source: source{s}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +45,7 @@ func TestExchange(t *testing.T) {
 			t.Error(err)
 		}
 		r.write(down, true)
-		r.st.SetSource(r)
+		r.st.SetSource(source{r})
 		r.st.Done()
 		time.Sleep(5 * time.Second)
 

@@ -111,7 +111,10 @@ func (s *stream) Fill(dst []byte) (int, bool) {
 	return n, s.outEnd && len(s.out) == 0
 }
 
-func (s *stream) SendTrailers() []hpack.HeaderField { return s.outTrailers }
+// source is what a stream sends; its Trailers are not the Receiver's.
+type source struct{ *stream }
+
+func (s source) Trailers() []hpack.HeaderField { return s.outTrailers }
 
 func (s *stream) write(p string, end bool) {
 	s.mu.Lock()
@@ -206,7 +209,7 @@ func (s *stream) respond(t *testing.T) {
 	if err := s.st.WriteHeaders(ok200, false, nil); err != nil {
 		t.Fatal(err)
 	}
-	s.st.SetSource(s)
+	s.st.SetSource(source{s})
 }
 
 // serverTest runs f in a bubble with a server that has exchanged SETTINGS.

@@ -60,9 +60,9 @@ type Source interface {
 
 // TrailerSource is implemented by a Source that ends with trailers.
 type TrailerSource interface {
-	// SendTrailers is called after Fill returned end. If it returns fields,
+	// Trailers is called after Fill returned end. If it returns fields,
 	// END_STREAM goes on them.
-	SendTrailers() []hpack.HeaderField
+	Trailers() []hpack.HeaderField
 }
 
 // Stream is one HTTP/2 stream. Its methods do not block.

@@ -194,7 +194,7 @@ func (c *Conn) encodeData(s *Stream, room int) {
 	var trailers []hpack.HeaderField
 	var trailerErr error
 	if t, ok := src.(TrailerSource); ok && end {
-		trailers = t.SendTrailers()
+		trailers = t.Trailers()
 		trailerErr = checkOwnFields(trailers, trailerFields)
 	}
 
