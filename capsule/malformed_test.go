@@ -102,6 +102,27 @@ func TestMalformed(t *testing.T) {
 			}
 		}
 	})
+	t.Run("H2-091 a Length that cannot hold the fields is refused with the header", func(t *testing.T) {
+		for _, typ := range []Type{
+			TypeResetStream, TypeStopSending, TypeMaxData, TypeMaxStreamData, TypeMaxStreamsBidi, TypeMaxStreamsUni,
+			TypeDataBlocked, TypeStreamDataBlocked, TypeStreamsBlockedBidi, TypeStreamsBlockedUni,
+			TypeCloseSession, TypeStream, TypeStreamFin,
+		} {
+			// One byte at least for each field, four for the code of CLOSE.
+			shortest := map[Type]uint64{
+				TypeResetStream: 3, TypeStopSending: 2, TypeMaxStreamData: 2, TypeStreamDataBlocked: 2, TypeCloseSession: 4,
+			}[typ]
+			for length := range max(shortest, 1) {
+				header := appendHeader(nil, typ, length)
+				var d Decoder
+				n, err := feedBytes(&d, append(header, 0, 0, 0, 0), &recorder{})
+				wantSyntaxError(t, err, typ, FaultMalformed)
+				if n != len(header) {
+					t.Errorf("%v with Length %d: refused after %d bytes of %d", typ, length, n, len(header))
+				}
+			}
+		}
+	})
 	t.Run("H2-096 the maximum itself is read", func(t *testing.T) {
 		for _, c := range fixed {
 			_, longest, _ := c.Type().valueRange()

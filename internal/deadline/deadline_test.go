@@ -1,10 +1,12 @@
 package deadline
 
 import (
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 )
 
 func isDone(ch <-chan struct{}) bool {
@@ -155,4 +157,24 @@ func TestConcurrent(t *testing.T) {
 		}
 		wg.Wait()
 	})
+}
+
+// TestTimerIsReleased checks that a deadline which was taken away or moved
+// leaves no timer behind that would keep it alive until its time.
+func TestTimerIsReleased(t *testing.T) {
+	var left []weak.Pointer[Deadline]
+	for range 10 {
+		d := new(Deadline)
+		d.Set(time.Now().Add(1000 * time.Hour))
+		d.Set(time.Now().Add(2000 * time.Hour))
+		d.Set(time.Time{})
+		left = append(left, weak.Make(d))
+	}
+	runtime.GC()
+	runtime.GC()
+	for i, p := range left {
+		if p.Value() != nil {
+			t.Errorf("deadline %d is still reachable", i)
+		}
+	}
 }

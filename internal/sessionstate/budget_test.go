@@ -104,6 +104,9 @@ func TestBudget(t *testing.T) {
 		if x.Credit() != PressureFull {
 			t.Error("credit although y's bytes are still there")
 		}
+		y.Hold(50).Run()
+		l.want(t, "y takes more on its way", nil, nil)
+		y.Release(20)
 		x.Hold(1).Run()
 		l.want(t, "x fills the cap alone", []string{"x"}, nil)
 	})
@@ -125,6 +128,18 @@ func TestBudget(t *testing.T) {
 		}
 		if b.Held() != 70 {
 			t.Errorf("%d held, want 70", b.Held())
+		}
+	})
+	t.Run("DS-19 one that two callers chose at once is ended once", func(t *testing.T) {
+		b := NewBudget(100, NewBudget(100, nil))
+		h := b.Register(func() {}, nil)
+		if !h.markEnding() || h.markEnding() {
+			t.Error("markEnding does not tell the first from the second")
+		}
+		gone := b.Register(func() {}, nil)
+		gone.Close()
+		if gone.markEnding() {
+			t.Error("one that is closed was to be ended")
 		}
 	})
 	t.Run("a holder without end is never chosen", func(t *testing.T) {
@@ -187,9 +202,16 @@ func TestBudget(t *testing.T) {
 		l.want(t, "one byte of room", nil, []string{"x"})
 		full.Release(1).Run()
 		l.want(t, "told once per question", nil, nil)
-		full.Hold(2)
+		full.Hold(12)
+		x.Credit()
+		full.Release(10).Run()
+		l.want(t, "just full", nil, nil)
+		full.Release(1).Run()
+		l.want(t, "one byte of room again", nil, []string{"x"})
+		full.Hold(1)
 		x.Credit()
 		x.Close()
+		x.Credit()
 		full.Release(50).Run()
 		l.want(t, "gone in the meantime", nil, nil)
 	})

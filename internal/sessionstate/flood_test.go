@@ -84,6 +84,13 @@ func TestFloodGuard(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a long silence at a high rate does not overflow", func(t *testing.T) {
+		// 10 s times a billion per second is more than 63 bits of nanoseconds.
+		g := NewFloodGuard(start, 1, 1e9)
+		if !g.Charge(start) || !g.Charge(start.Add(10*time.Second)) {
+			t.Error("refused at the allowed rate")
+		}
+	})
 	t.Run("settings out of range panic", func(t *testing.T) {
 		wantPanic(t, "burst 0", func() { NewFloodGuard(start, 0, 1) })
 		wantPanic(t, "rate 0", func() { NewFloodGuard(start, 1, 0) })

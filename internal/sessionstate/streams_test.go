@@ -167,6 +167,9 @@ func TestPeerLimit(t *testing.T) {
 		if limit, ok := l.Update(); ok {
 			t.Errorf("announced %d", limit)
 		}
+		// As if all but ten of that many had come and gone.
+		l = PeerLimit{limit: 1<<60 - 10, opened: 1<<60 - 10, done: 1<<60 - 10, concurrent: 100}
+		wantStreams(t, &l, 1<<60)
 	})
 	t.Run("done without open panics", func(t *testing.T) {
 		l := NewPeerLimit(10, 10)
