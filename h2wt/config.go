@@ -1,0 +1,171 @@
+package h2wt
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/internal/h2conn"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// Config holds the limits of HTTP/2 connections that carry sessions, for both
+// sides. The zero value of a field means its default; a negative value, where
+// that is said, switches the limit off. It is copied when it is given, and a nil
+// *Config is the zero Config.
+type Config struct {
+	// Session holds the limits of every session that is not given its own. They
+	// are also what the connection's SETTINGS announce, so a session of its own
+	// Config can have more, not less, as initial limits. Nil means defaults.
+	Session *transport.Config
+	// Dialect is the reading of WT_STREAM's types on every session. The zero
+	// value is capsule.Draft15. capsule.Legacy also makes a client accept what
+	// servers of drafts before 15 announce, and send what they understand.
+	Dialect capsule.Dialect
+
+	// MaxSessions bounds the sessions of one connection, those included that a
+	// handler has not decided on yet. On a server another one is answered 429;
+	// on a client Dial returns a *transport.NotProcessedError. Default 100;
+	// negative: as many as the streams below allow.
+	MaxSessions int
+	// MaxConcurrentStreams bounds what a client may have open at once on one
+	// connection: sessions, requests and WebSockets, and handlers that still
+	// run after their stream has ended. Default 250. Server only.
+	MaxConcurrentStreams uint32
+	// MaxHeaderBytes bounds a received header list, counting 32 bytes for each
+	// field besides its name and value. Default 64 KiB. On a server a value in
+	// http.Server.MaxHeaderBytes counts first.
+	MaxHeaderBytes int
+
+	// MaxConnectionMemory bounds the bytes that all sessions of one connection
+	// hold: received and unread, or written and unsent. At three quarters of it
+	// windows stop growing; at the limit no session gets new credit, and the
+	// newest of those holding most is ended with ENHANCE_YOUR_CALM. The bodies
+	// of ordinary requests have the same bound of their own. Default 32 MiB;
+	// negative: none.
+	MaxConnectionMemory int64
+	// MaxServerMemory is the same for all connections of a server together.
+	// Default 512 MiB; negative: none. Server only.
+	MaxServerMemory int64
+
+	// UpgradeTimeout bounds how long a handler may leave a WebTransport or
+	// WebSocket request undecided; then it is answered 503 and the request's
+	// context ends. Default 30 s; negative: none. Server only.
+	UpgradeTimeout time.Duration
+	// PrefaceTimeout bounds the wait for the peer's preface and first SETTINGS.
+	// Default 10 s; negative: none.
+	PrefaceTimeout time.Duration
+	// HeaderTimeout bounds the time from the first to the last frame of one
+	// header list. Default 10 s; negative: none. On a server a value in
+	// http.Server.ReadHeaderTimeout or ReadTimeout counts first.
+	HeaderTimeout time.Duration
+	// IdleTimeout ends a connection without any stream. Default 2 min on a
+	// server, none on a client; negative: none. On a server a value in
+	// http.Server.IdleTimeout or ReadTimeout counts first.
+	IdleTimeout time.Duration
+	// WriteTimeout bounds one write of at most 64 KiB to the socket; a
+	// connection that takes longer is ended. Default 30 s; negative: none.
+	WriteTimeout time.Duration
+	// LingerTimeout bounds how long the last bytes of an ordinary response, at
+	// most 64 KiB, may wait for the client's credit once the handler has
+	// returned, and how long a closed WebSocket waits for the client's end.
+	// Default 30 s; negative: none. Server only.
+	LingerTimeout time.Duration
+	// KeepAlive is the time without any frame from the peer after which a PING
+	// asks whether it is there; without an answer within PingTimeout the
+	// connection is ended. Defaults 15 s and 15 s; negative KeepAlive: none.
+	KeepAlive   time.Duration
+	PingTimeout time.Duration
+
+	// Logger receives events of connections at level Debug; nil means silence.
+	// Events of sessions go to Session.Logger.
+	Logger *slog.Logger
+}
+
+// Defaults of Config.
+const (
+	DefaultMaxSessions          = 100
+	DefaultMaxConcurrentStreams = 250
+	DefaultMaxConnectionMemory  = 32 << 20
+	DefaultMaxServerMemory      = 512 << 20
+	DefaultUpgradeTimeout       = 30 * time.Second
+	DefaultLingerTimeout        = 30 * time.Second
+)
+
+// clone returns a copy that nobody else holds; nil gives the zero Config.
+func (c *Config) clone() *Config {
+	var d Config
+	if c != nil {
+		d = *c
+	}
+	if d.Session != nil {
+		s := *d.Session
+		d.Session = &s
+	}
+	return &d
+}
+
+func (c *Config) maxSessions() int {
+	switch {
+	case c.MaxSessions == 0:
+		return DefaultMaxSessions
+	case c.MaxSessions < 0:
+		return int(^uint(0) >> 1)
+	}
+	return c.MaxSessions
+}
+
+func (c *Config) maxStreams() uint32 {
+	if c.MaxConcurrentStreams == 0 {
+		return DefaultMaxConcurrentStreams
+	}
+	return c.MaxConcurrentStreams
+}
+
+// memory returns a limit in bytes, 0 for none.
+func memory(v, def int64) int64 {
+	if v == 0 {
+		return def
+	}
+	return max(v, 0)
+}
+
+// duration returns a timeout, 0 for none.
+func duration(v, def time.Duration) time.Duration {
+	if v == 0 {
+		return def
+	}
+	return max(v, 0)
+}
+
+func (c *Config) upgradeTimeout() time.Duration {
+	return duration(c.UpgradeTimeout, DefaultUpgradeTimeout)
+}
+
+func (c *Config) lingerTimeout() time.Duration {
+	return duration(c.LingerTimeout, DefaultLingerTimeout)
+}
+
+// h2 is the part of the configuration that the HTTP/2 connection takes.
+func (c *Config) h2() *h2conn.Config {
+	h := &h2conn.Config{
+		Settings:       localSettings(c.Session),
+		KnownSettings:  knownSettings,
+		PrefaceTimeout: c.PrefaceTimeout,
+		HeaderTimeout:  c.HeaderTimeout,
+		IdleTimeout:    c.IdleTimeout,
+		WriteTimeout:   c.WriteTimeout,
+		KeepAlive:      c.KeepAlive,
+		PingTimeout:    c.PingTimeout,
+		Logger:         c.Logger,
+	}
+	if c.MaxHeaderBytes > 0 {
+		h.MaxHeaderListSize = uint32(min(int64(c.MaxHeaderBytes), 16<<20))
+	}
+	if m := memory(c.MaxConnectionMemory, DefaultMaxConnectionMemory); m > 0 {
+		h.ReceiveBuffer = m
+	} else {
+		h.ReceiveBuffer = 1 << 62
+	}
+	return h
+}

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package h2wt
+
+import "net"
+
+// limitUnsent does nothing here: the kernel's whole send buffer may fill, and a
+// stream of a higher priority overtakes only what is not in it.
+func limitUnsent(net.Conn) {}

@@ -1,0 +1,105 @@
+package h2wt
+
+import (
+	"context"
+	"os"
+
+	"github.com/towpath-go/towpath/internal/deadline"
+	"github.com/towpath-go/towpath/internal/gate"
+)
+
+// keepBuffer is the largest buffer that is kept when it is empty.
+const keepBuffer = 16 << 10
+
+// recvBuffer holds the received bytes of one stream until the application reads
+// them: a request's body, or the bytes of a bridged WebSocket. The stream's
+// flow-control window bounds it, since credit goes back as bytes are read.
+type recvBuffer struct {
+	deadline deadline.Deadline
+	consume  func(n int) // returns credit to the peer; called without the gate
+
+	gate *gate.Gate // guards the following; set: Read need not wait
+	buf  []byte
+	off  int   // buf[:off] was read
+	err  error // what Read returns after the last byte; nil while more may come
+	gone error // not nil: nobody reads any more, and this is what Read returns
+}
+
+func newRecvBuffer(consume func(int)) *recvBuffer {
+	return &recvBuffer{consume: consume, gate: gate.New(false)}
+}
+
+// put takes received bytes, on the read goroutine. It returns how many of them
+// need no reader because there is none.
+func (b *recvBuffer) put(p []byte) (consumed int) {
+	b.gate.Lock()
+	defer b.unlock()
+	if b.gone != nil || b.err != nil {
+		return len(p)
+	}
+	if b.off > 0 && len(b.buf)+len(p) > cap(b.buf) {
+		b.buf = b.buf[:copy(b.buf, b.buf[b.off:])]
+		b.off = 0
+	}
+	b.buf = append(b.buf, p...)
+	return 0
+}
+
+// end says that no bytes follow: err is io.EOF or why. The first call counts.
+func (b *recvBuffer) end(err error) {
+	b.gate.Lock()
+	defer b.unlock()
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// abandon drops what was not read, now and later; Read returns err.
+func (b *recvBuffer) abandon(err error) {
+	b.gate.Lock()
+	if b.gone == nil {
+		b.gone = err
+	}
+	n := len(b.buf) - b.off
+	b.buf, b.off = nil, 0
+	b.unlock()
+	if n > 0 {
+		b.consume(n)
+	}
+}
+
+func (b *recvBuffer) unlock() {
+	b.gate.Unlock(b.off < len(b.buf) || b.err != nil || b.gone != nil)
+}
+
+// Read waits for at least one byte, the end, or the deadline.
+func (b *recvBuffer) Read(p []byte) (int, error) {
+	if b.deadline.Passed() {
+		return 0, os.ErrDeadlineExceeded
+	}
+	if err := b.gate.Wait(context.Background(), b.deadline.Done()); err != nil {
+		return 0, err
+	}
+	if b.gone != nil {
+		err := b.gone
+		b.unlock()
+		return 0, err
+	}
+	n := copy(p, b.buf[b.off:])
+	b.off += n
+	var err error
+	if b.off == len(b.buf) {
+		b.off, b.buf = 0, b.buf[:0]
+		if cap(b.buf) > keepBuffer {
+			b.buf = nil
+		}
+		if n == 0 && len(p) > 0 {
+			err = b.err
+		}
+	}
+	b.unlock()
+	if n > 0 {
+		b.consume(n)
+	}
+	return n, err
+}

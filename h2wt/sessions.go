@@ -1,0 +1,69 @@
+package h2wt
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/towpath-go/towpath/internal/session"
+)
+
+// sessionSet is the sessions of one connection, and what all of them are told.
+type sessionSet struct {
+	mu       sync.Mutex // guards the following
+	sessions map[*session.Session]struct{}
+	away     bool // the peer said GOAWAY
+	draining bool // we are shutting down
+}
+
+// add takes a session in and tells it what the others were told.
+func (s *sessionSet) add(ss *session.Session) {
+	s.mu.Lock()
+	if s.sessions == nil {
+		s.sessions = make(map[*session.Session]struct{})
+	}
+	s.sessions[ss] = struct{}{}
+	away, draining := s.away, s.draining
+	s.mu.Unlock()
+	if away {
+		ss.PeerDraining()
+	}
+	if draining {
+		_ = ss.Drain() // an error means that it has ended
+	}
+}
+
+func (s *sessionSet) remove(ss *session.Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, ss)
+}
+
+func (s *sessionSet) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)
+}
+
+// peerAway tells every session that the peer said GOAWAY:
+// draft-ietf-webtrans-http2 "Session Termination" has it act as a drain.
+func (s *sessionSet) peerAway() {
+	s.mu.Lock()
+	s.away = true
+	all := slices.Collect(maps.Keys(s.sessions))
+	s.mu.Unlock()
+	for _, ss := range all {
+		ss.PeerDraining()
+	}
+}
+
+// drain asks the peer of every session to wind it down.
+func (s *sessionSet) drain() {
+	s.mu.Lock()
+	s.draining = true
+	all := slices.Collect(maps.Keys(s.sessions))
+	s.mu.Unlock()
+	for _, ss := range all {
+		_ = ss.Drain() // an error means that it has ended
+	}
+}

@@ -1,0 +1,173 @@
+package h2wt
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/towpath-go/towpath/internal/h2conn"
+	"github.com/towpath-go/towpath/internal/handshake"
+	"github.com/towpath-go/towpath/internal/session"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// upgrader is implemented by the ResponseWriter of every request of this
+// package. Upgrade finds it behind middleware.
+type upgrader interface {
+	upgrade(r *http.Request, opts *transport.UpgradeOptions) (transport.Session, error)
+}
+
+// Upgrade accepts the WebTransport session that a request asks for. W and r are
+// those of an http.Handler; w may be wrapped by middleware that has a method
+// Unwrap() http.ResponseWriter. A nil opts is the zero UpgradeOptions.
+//
+// It checks the Origin (403), the WebTransport-Init field (400), and the
+// application protocol (400 if one is required and none fits), sends the
+// response, and returns once that was handed to the connection. The session is
+// not bound to the request's context and outlives the handler.
+//
+// On error a response was written: the one named, 405 if the request does not
+// ask for a session, or 500 if opts are not valid.
+func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOptions) (transport.Session, error) {
+	u, ok := handshake.Find[upgrader](w)
+	if !ok {
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return nil, errNotUpgradable
+	}
+	if opts == nil {
+		opts = new(transport.UpgradeOptions)
+	}
+	return u.upgrade(r, opts)
+}
+
+func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (transport.Session, error) {
+	x := w.x
+	if x.tunnel == nil {
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return nil, errNotUpgradable
+	}
+	if w.status != 0 || w.done {
+		return nil, errors.New("h2wt: Upgrade after the response")
+	}
+	init, protocol, fields, code, err := w.negotiate(r, opts)
+	if err == nil && !x.decide(takenOver) {
+		return nil, errUndecided
+	}
+	if err != nil {
+		w.WriteHeader(code)
+		if startErr := w.start(nil, true); startErr != nil {
+			return nil, startErr
+		}
+		return nil, err
+	}
+	peer, err := x.accept(fields)
+	if err != nil {
+		return nil, fmt.Errorf("h2wt: Upgrade: %w", err)
+	}
+	c := x.conn
+	cfg := opts.Config
+	if cfg == nil {
+		cfg = c.cfg.Session
+	}
+	s := session.New(session.Params{
+		Config: cfg,
+		Local:  limitsOf(x.local, handshake.Init{}, c.cfg.Dialect),
+		Peer:   limitsOf(peer, init, c.cfg.Dialect),
+		Info: transport.Info{
+			Protocol:            transport.HTTP2,
+			ApplicationProtocol: protocol,
+			LocalAddr:           c.tc.LocalAddr(),
+			RemoteAddr:          c.tc.RemoteAddr(),
+			TLS:                 c.tls,
+			ID:                  uint64(x.st.ID()),
+			Header:              x.req.Header,
+		},
+		Carrier: carrier{x.tunnel},
+		Budget:  c.budget,
+		Dialect: c.cfg.Dialect,
+	})
+	x.hold()
+	c.sessions.add(s)
+	if !x.tunnel.attach(s) {
+		err := x.tunnel.cause()
+		s.Lost(err)
+		c.sessions.remove(s)
+		x.release()
+		return nil, fmt.Errorf("h2wt: Upgrade: %w", err)
+	}
+	return s, nil
+}
+
+// negotiate makes all decisions that the header fields allow. Code is the
+// status to answer if err is not nil.
+func (w *response) negotiate(r *http.Request, opts *transport.UpgradeOptions) (init handshake.Init, protocol string, fields []hpack.HeaderField, code int, err error) {
+	status, err := handshake.AcceptStatus(opts.StatusCode)
+	if err == nil {
+		err = handshake.CheckResponseHeader(opts.Header)
+	}
+	if err == nil {
+		err = handshake.CheckPatterns(opts.Origins)
+	}
+	if err == nil {
+		err = handshake.CheckProtocols(opts.Protocols)
+	}
+	if err != nil {
+		return init, "", nil, http.StatusInternalServerError, fmt.Errorf("h2wt: Upgrade: %w", err)
+	}
+	allowed := handshake.OriginAllowed(r, opts.Origins)
+	if opts.CheckOrigin != nil {
+		allowed = opts.CheckOrigin(r)
+	}
+	if !allowed {
+		return init, "", nil, http.StatusForbidden, fmt.Errorf("h2wt: Upgrade: origin %q is not allowed", r.Header["Origin"])
+	}
+	init, err = handshake.ParseInit(r.Header[handshake.InitField])
+	if err != nil {
+		return init, "", nil, http.StatusBadRequest, fmt.Errorf("h2wt: Upgrade: %w", err)
+	}
+	offers := handshake.ParseAvailableProtocols(r.Header[handshake.AvailableProtocols])
+	protocol = handshake.SelectProtocol(offers, opts.Protocols)
+	if protocol == "" && opts.RequireProtocol {
+		return init, "", nil, http.StatusBadRequest, errors.New("h2wt: Upgrade: none of the client's application protocols fits")
+	}
+
+	fields = append(fields, hpack.HeaderField{Name: ":status", Value: strconv.Itoa(status)})
+	if protocol != "" {
+		fields = append(fields, hpack.HeaderField{Name: "wt-protocol", Value: handshake.FormatProtocol(protocol)})
+	}
+	fields = append(fields,
+		hpack.HeaderField{Name: "capsule-protocol", Value: "?1"},
+		hpack.HeaderField{Name: "date", Value: httpDate()})
+	// Middleware may have set fields on the writer before. Those that cannot
+	// stand on this response are left out, the handler's own were checked.
+	before := w.header.Clone()
+	for key := range before {
+		if handshake.CheckResponseHeader(http.Header{key: nil}) != nil {
+			delete(before, key)
+		}
+	}
+	for key, values := range opts.Header {
+		before[http.CanonicalHeaderKey(key)] = values
+	}
+	return init, protocol, appendFields(fields, before, ""), 0, nil
+}
+
+// accept sends the response and waits until it is encoded. The client's limits
+// are those of its SETTINGS that we had acknowledged at that moment
+// (draft-ietf-webtrans-http2 "Flow Control SETTINGS").
+func (x *exchange) accept(fields []hpack.HeaderField) (peer h2conn.Settings, err error) {
+	written := make(chan h2conn.Settings, 1)
+	err = x.st.WriteHeaders(fields, false, func(acked h2conn.Settings) { written <- acked })
+	if err != nil {
+		return peer, lostError(err)
+	}
+	select {
+	case peer = <-written:
+		return peer, nil
+	case <-x.tunnel.ended:
+		return peer, x.tunnel.cause()
+	}
+}
