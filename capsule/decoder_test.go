@@ -289,7 +289,6 @@ func TestHTTP3(t *testing.T) {
 
 // failing is a Handler whose methods fail, one of them.
 type failing struct {
-	recorder
 	method string
 	err    error
 }

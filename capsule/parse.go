@@ -28,10 +28,10 @@ type SyntaxError struct {
 
 func (e *SyntaxError) Error() string { return "capsule: " + e.Type.String() + ": " + e.Reason }
 
-// Parse decodes the complete value of a fixed-layout capsule. The returned
-// Capsule does not keep value. Parse gives a [*SyntaxError] if the fields do not fill value
-// exactly, and if t is DATAGRAM, WT_STREAM, PADDING or unknown: those have no
-// fixed layout.
+// Parse decodes the complete value of a fixed-layout capsule, and keeps nothing
+// of it. It returns a [*SyntaxError] if the fields do not fill value exactly,
+// and if t is DATAGRAM, WT_STREAM, PADDING or unknown, which have no fixed
+// layout.
 func Parse(t Type, value []byte) (Capsule, error) {
 	if err := checkLength(t, uint64(len(value))); err != nil {
 		return nil, err

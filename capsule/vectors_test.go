@@ -160,7 +160,6 @@ func show(events []any) string {
 }
 
 type vector struct {
-	id     string // requirement that the vector stands for, if any
 	name   string
 	hex    string
 	append func(b []byte) []byte
