@@ -80,7 +80,7 @@ var closingCases = append([]testCase{
 			e.wantEndError(there, name, <-c)
 		}
 	}},
-	{name: "FW-20 CloseWithError delivers finished streams", run: func(e *env) {
+	{name: "FW-20 CloseWithError delivers finished streams", a: transport.Config{CloseTimeout: time.Minute}, b: narrow, run: func(e *env) {
 		x, y := e.uniPair()
 		p := pattern(2, 1<<20)
 		read := asyncReadAll(e, y)
@@ -88,6 +88,17 @@ var closingCases = append([]testCase{
 		e.finish(x)
 		e.ok(e.a.CloseWithError(10, "done"), "CloseWithError")
 		e.wantContent(<-read, p)
+		e.wantEnd(e.b, 10, "done", true)
+	}},
+	{name: "FW-20 CloseWithError waits for credit", a: transport.Config{CloseTimeout: time.Minute}, b: narrow, skip: needsSendBuffer, run: func(e *env) {
+		x, y := e.uniPair()
+		p := pattern(2, credit+40*kib) // the rest fits the send buffer
+		e.write(x, p)
+		e.finish(x)
+		closing := async(e, func() error { return e.a.CloseWithError(10, "done") })
+		stillWaiting(e, closing, "the peer has not read")
+		e.wantRest(y, p)
+		e.ok(<-closing, "CloseWithError")
 		e.wantEnd(e.b, 10, "done", true)
 	}},
 	{name: "H2-181 a finished stream stays readable after the end", run: func(e *env) {

@@ -16,9 +16,13 @@ import (
 
 const kib = 1 << 10
 
-// short is how long a case waits for what must not happen, and its short
-// deadlines. In a bubble it takes no time.
+// short is the length of short deadlines, and how long a case waits for what
+// must not happen. In a bubble it takes no time.
 const short = 50 * time.Millisecond
+
+// patience is how long a case waits in real time for what cannot be observed
+// otherwise: that a Write takes no more.
+const patience = 100 * time.Millisecond
 
 // An env is what a case works with: two sessions and expectations. Its methods
 // fail the test, so only the case's own goroutine calls them.
@@ -251,8 +255,8 @@ func writeError(w io.Writer) result {
 // deadline, and returns how many it took.
 func (e *env) fill(w transport.SendStream, p []byte) (total int) {
 	e.Helper()
-	for {
-		e.ok(w.SetWriteDeadline(time.Now().Add(short)), "SetWriteDeadline")
+	for idle := 0; ; {
+		e.ok(w.SetWriteDeadline(time.Now().Add(patience)), "SetWriteDeadline")
 		n, err := w.Write(p[total:])
 		total += n
 		if err == nil {
@@ -261,7 +265,11 @@ func (e *env) fill(w transport.SendStream, p []byte) (total int) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			e.Fatalf("Write: %v, want the deadline", err)
 		}
-		if n == 0 {
+		if n > 0 {
+			idle = 0
+			continue
+		}
+		if idle++; idle == 2 {
 			e.ok(w.SetWriteDeadline(time.Time{}), "SetWriteDeadline")
 			return total
 		}

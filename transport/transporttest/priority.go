@@ -8,82 +8,86 @@ import (
 	"github.com/towpath-go/towpath/transport"
 )
 
-// portion is what the session's credit lets through at a time, and what a
-// transport takes from a stream at most before it looks at the next.
+// portion is what a transport takes from one stream at most before it looks at
+// the next.
 const portion = 16 * kib
 
-// backlogLimits let the test hold back everything by one stream that is not
-// read, and then let it go by reading.
-var backlogLimits = transport.Config{
-	InitialStreamWindow: 1 << 20, MaxStreamWindow: 1 << 20,
-	InitialSessionWindow: portion, MaxSessionWindow: portion,
+// tight lets one portion through at a time, wide several.
+var (
+	tight = sessionWindow(portion)
+	wide  = sessionWindow(8 * portion)
+)
+
+func sessionWindow(n int64) transport.Config {
+	return transport.Config{
+		InitialStreamWindow: 1 << 20, MaxStreamWindow: 1 << 20,
+		InitialSessionWindow: n, MaxSessionWindow: n,
+	}
 }
 
 var priorityCases = []testCase{
-	{name: "a higher order goes first", b: backlogLimits, skip: needsExact, run: func(e *env) {
-		b := e.newBacklog(3)
-		b.queue(0, 40*kib, transport.Priority{Order: -5}) // first to wait, last in rank
-		b.queue(1, 40*kib, transport.Priority{})
-		b.queue(2, 40*kib, transport.Priority{Order: 7})
-		b.release(func() {
-			for i := range 2 {
-				if b.got[i] > 0 && b.got[i+1] < 40*kib {
-					e.Fatalf("%v bytes received: a lower order went before a higher one", b.got)
-				}
-			}
-		})
+	{name: "a higher order goes first", a: sender, b: tight, skip: needsExact, run: func(e *env) {
+		b := e.newBacklog(3, tight)
+		b.queue(0, transport.Priority{Order: -5}) // first to wait, last in rank
+		b.queue(1, transport.Priority{})
+		b.queue(2, transport.Priority{Order: 7})
+		b.release()
+		b.wantNothing(0)
+		b.wantNothing(1)
+		b.wantAll(2)
+		b.wantNothing(0)
+		b.wantAll(1)
+		b.wantAll(0)
 	}},
-	{name: "equal orders take turns", b: backlogLimits, skip: needsExact, run: func(e *env) {
-		b := e.newBacklog(3)
-		for i := range 3 {
-			b.queue(i, 60*kib, transport.Priority{Order: 3})
-		}
-		b.release(func() {
-			b.wantEqual(b.got[0], b.got[1])
-			b.wantEqual(b.got[1], b.got[2])
-		})
-	}},
-	{name: "without priorities all take turns", b: backlogLimits, skip: needsExact, run: func(e *env) {
-		b := e.newBacklog(3)
-		for i := range 3 {
-			b.queue(i, 60*kib, transport.Priority{})
-		}
-		b.release(func() {
-			b.wantEqual(b.got[0], b.got[1])
-			b.wantEqual(b.got[1], b.got[2])
-		})
-	}},
-	{name: "groups share fairly whatever their orders", b: backlogLimits, skip: needsExact, run: func(e *env) {
-		many, one := transport.NewSendGroup(), transport.NewSendGroup()
-		b := e.newBacklog(4)
-		for i := range 3 {
-			b.queue(i, 60*kib, transport.Priority{Group: many, Order: 1000})
-		}
-		b.queue(3, 60*kib, transport.Priority{Group: one, Order: -1000})
-		b.release(func() {
-			if b.got[3] < 60*kib {
-				b.wantEqual(b.got[0]+b.got[1]+b.got[2], b.got[3])
-			}
-		})
-	}},
-	{name: "the nil group is a group", b: backlogLimits, skip: needsExact, run: func(e *env) {
-		b := e.newBacklog(2)
-		b.queue(0, 60*kib, transport.Priority{Group: transport.NewSendGroup(), Order: 5})
-		b.queue(1, 60*kib, transport.Priority{})
-		b.release(func() {
-			b.wantEqual(b.got[0], b.got[1])
-		})
-	}},
-	{name: "a priority may change while bytes wait", b: backlogLimits, skip: needsExact, run: func(e *env) {
-		b := e.newBacklog(2)
-		b.queue(0, 60*kib, transport.Priority{Order: 9})
-		b.queue(1, 60*kib, transport.Priority{Order: 1})
+	{name: "a priority may change while bytes wait", a: sender, b: tight, skip: needsExact, run: func(e *env) {
+		b := e.newBacklog(2, tight)
+		b.queue(0, transport.Priority{Order: 9})
+		b.queue(1, transport.Priority{Order: 1})
 		b.out[1].SetPriority(transport.Priority{Order: 10})
-		b.release(func() {
-			if b.got[0] > 0 && b.got[1] < 60*kib {
-				e.Fatalf("%v bytes received: the old priorities were followed", b.got)
-			}
-		})
+		b.release()
+		b.wantNothing(0)
+		b.wantAll(1)
+		b.wantAll(0)
+	}},
+	{name: "a late stream of a higher order overtakes", a: sender, b: tight, skip: needsExact, run: func(e *env) {
+		b := e.newBacklog(2, tight)
+		b.queue(0, transport.Priority{})
+		e.settle()
+		b.queue(1, transport.Priority{Order: 1})
+		b.release()
+		b.wantNothing(0)
+		b.wantAll(1)
+		b.wantAll(0)
+	}},
+	{name: "equal orders take turns", a: sender, b: wide, skip: needsExact, run: func(e *env) {
+		b := e.newBacklog(3, wide)
+		for i := range 3 {
+			b.queue(i, transport.Priority{Order: 3})
+		}
+		b.wantShares(b.release(), 0, 1, 2)
+	}},
+	{name: "without priorities all take turns", a: sender, b: wide, skip: needsExact, run: func(e *env) {
+		b := e.newBacklog(3, wide)
+		for i := range 3 {
+			b.queue(i, transport.Priority{})
+		}
+		b.wantShares(b.release(), 0, 1, 2)
+	}},
+	{name: "groups share fairly whatever their orders", a: sender, b: wide, skip: needsExact, run: func(e *env) {
+		many, one := transport.NewSendGroup(), transport.NewSendGroup()
+		b := e.newBacklog(4, wide)
+		b.queue(0, transport.Priority{Group: many, Order: 1001})
+		b.queue(1, transport.Priority{Group: many, Order: 1000})
+		b.queue(2, transport.Priority{Group: many, Order: 1000})
+		b.queue(3, transport.Priority{Group: one, Order: -1000})
+		// The highest of the one group and the only one of the other.
+		b.wantShares(b.release(), 0, 3)
+	}},
+	{name: "the nil group is a group", a: sender, b: wide, skip: needsExact, run: func(e *env) {
+		b := e.newBacklog(2, wide)
+		b.queue(0, transport.Priority{Group: transport.NewSendGroup(), Order: 5})
+		b.queue(1, transport.Priority{})
+		b.wantShares(b.release(), 0, 1)
 	}},
 	{name: "a higher order tends to finish first",
 		b: transport.Config{
@@ -106,90 +110,95 @@ func needsExact(caps Caps) string {
 	return "Caps.ExactPriority is not set: only the tendency is tested"
 }
 
+// backlogBytes wait on each stream of a backlog, in the buffer that sender
+// allows: more than is ever released at once.
+const backlogBytes = 200 * kib
+
+var sender = transport.Config{StreamSendBuffer: 256 * kib}
+
 // A backlog is a set of streams whose bytes wait for the session's credit,
 // which one more stream, the plug, has used up.
 type backlog struct {
 	e       *env
-	plug    transport.SendStream
-	plugEnd transport.ReceiveStream
+	plug    transport.ReceiveStream
+	plugged int // bytes of the plug
 	out     []transport.SendStream
 	in      []transport.ReceiveStream
-	queued  []int
-	got     []int // bytes read per stream, the openings left out
 }
 
-func (e *env) newBacklog(n int) *backlog {
+// newBacklog returns n streams that wait for the credit of limits.
+func (e *env) newBacklog(n int, limits transport.Config) *backlog {
 	e.Helper()
-	b := &backlog{e: e, queued: make([]int, n), got: make([]int, n)}
-	b.plug, b.plugEnd = e.uniPair()
+	b := &backlog{e: e, plugged: int(limits.InitialSessionWindow)}
+	plug, plugEnd := e.uniPair()
+	b.plug = plugEnd
 	for range n {
 		x, y := e.uniPair()
 		b.out, b.in = append(b.out, x), append(b.in, y)
 	}
-	b.plug.SetPriority(transport.Priority{Order: 1 << 40})
-	e.write(b.plug, make([]byte, portion))
-	e.finish(b.plug)
+	plug.SetPriority(transport.Priority{Group: transport.NewSendGroup()})
+	e.write(plug, make([]byte, b.plugged))
+	e.finish(plug)
 	e.settle()
 	return b
 }
 
-// queue sets stream i's priority and writes n bytes, which must fit its buffer.
-func (b *backlog) queue(i, n int, p transport.Priority) {
+// queue sets stream i's priority, writes its bytes and finishes it.
+func (b *backlog) queue(i int, p transport.Priority) {
 	b.e.Helper()
 	b.out[i].SetPriority(p)
-	b.e.write(b.out[i], make([]byte, n))
+	b.e.write(b.out[i], make([]byte, backlogBytes))
 	b.e.finish(b.out[i])
-	b.queued[i] += n
 }
 
-// release reads the plug and then all streams in turn, and calls check after
-// each turn. A turn reads from each stream what has arrived; more arrives
-// meanwhile, up to one portion. So a stream that comes later in the turn has
-// everything that was sent before the bytes of those that come earlier.
-func (b *backlog) release(check func()) {
+// release reads the plug and returns how many bytes of the waiting ones its
+// credit has let through.
+func (b *backlog) release() int {
 	e := b.e
 	e.Helper()
 	e.settle()
-	if got := e.b.Stats().BytesReceived; got > 2*portion {
-		e.Fatalf("%d bytes received before the credit was there", got)
+	others := len(b.in) + 1 // the bytes that opened the streams
+	if got := int(e.a.Stats().BytesSent) - others; got > b.plugged {
+		e.Fatalf("%d bytes were sent past a plug of %d", got, b.plugged)
 	}
-	e.wantRest(b.plugEnd, make([]byte, portion))
-	for range 1000 {
-		e.settle()
-		done := true
-		for i, y := range b.in {
-			b.got[i] += e.readAvailable(y)
-			done = done && b.got[i] == b.queued[i]
-		}
-		check()
-		if done {
-			return
-		}
-	}
-	e.Fatalf("%v bytes received of %v", b.got, b.queued)
+	e.wantRest(b.plug, make([]byte, b.plugged))
+	e.settle()
+	return int(e.a.Stats().BytesSent) - others - b.plugged
 }
 
-// readAvailable reads until nothing is there at this moment of virtual time.
-func (e *env) readAvailable(r transport.ReceiveStream) (total int) {
+// wantNothing expects that no byte of stream i has arrived. Looking takes no
+// byte, so it returns no credit.
+func (b *backlog) wantNothing(i int) {
+	e := b.e
 	e.Helper()
-	buf := make([]byte, 64*kib)
-	for {
-		e.ok(r.SetReadDeadline(time.Now().Add(time.Nanosecond)), "SetReadDeadline")
-		n, err := r.Read(buf)
-		total += n
-		if err == io.EOF || isTimeout(err) {
-			return total
-		}
-		e.ok(err, "Read")
+	e.settle()
+	e.ok(b.in[i].SetReadDeadline(time.Now().Add(time.Nanosecond)), "SetReadDeadline")
+	n, err := b.in[i].Read(make([]byte, backlogBytes))
+	if n > 0 || !isTimeout(err) {
+		e.Fatalf("stream %d had its turn: %d bytes, %v", i, n, err)
 	}
+	e.ok(b.in[i].SetReadDeadline(time.Time{}), "SetReadDeadline")
 }
 
-// wantEqual expects two shares to be equal up to a portion that one of them is
-// ahead by, and another that arrived while the streams were read in turn.
-func (b *backlog) wantEqual(x, y int) {
+func (b *backlog) wantAll(i int) {
 	b.e.Helper()
-	if d := x - y; d > 2*portion || -d > 2*portion {
-		b.e.Fatalf("%v bytes received: %d and %d should be about equal", b.got, x, y)
+	b.e.wantRest(b.in[i], make([]byte, backlogBytes))
+}
+
+// wantShares expects that each of the streams got its share of the released
+// bytes, short of one portion at most.
+func (b *backlog) wantShares(released int, streams ...int) {
+	e := b.e
+	e.Helper()
+	share := released/len(streams) - portion
+	if share < kib {
+		e.Fatalf("%d bytes were released of %d: too few to tell", released, b.plugged)
+	}
+	for _, i := range streams {
+		e.ok(b.in[i].SetReadDeadline(time.Now().Add(time.Nanosecond)), "SetReadDeadline")
+		if n, err := io.ReadFull(b.in[i], make([]byte, share)); err != nil {
+			e.Fatalf("stream %d had %d bytes of %d released among %d: %v", i, n, released, len(streams), err)
+		}
 	}
 }
 

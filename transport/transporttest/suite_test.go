@@ -1,0 +1,102 @@
+package transporttest
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+var refCaps = Caps{Bubble: true, ExactPriority: true, ReliableDatagrams: true, ConfiguredDatagramSize: true, SendBuffer: true, DenseStreamIDs: true}
+
+// faultVariable names the fault of TestFaulty's sessions.
+const faultVariable = "TOWPATH_TRANSPORTTEST_FAULT"
+
+func TestReference(t *testing.T) { TestSession(t, refMakePair(), refCaps) }
+
+// TestReferenceInRealTime runs the suite as it runs over real sockets.
+func TestReferenceInRealTime(t *testing.T) {
+	caps := refCaps
+	caps.Bubble, caps.ExactPriority = false, false
+	TestSession(t, refMakePair(), caps)
+}
+
+// TestFaulty is run by TestFaultsAreFound in a process of its own, because it
+// fails on purpose.
+func TestFaulty(t *testing.T) {
+	fault := os.Getenv(faultVariable)
+	if fault == "" {
+		t.Skip("run by TestFaultsAreFound")
+	}
+	TestSession(t, refMakePair(fault), refCaps)
+}
+
+// TestFaultsAreFound: a suite that cannot fail proves nothing. Each fault built
+// into the reference must fail the case that is about it.
+func TestFaultsAreFound(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for fault, where := range map[string]string{
+		"announces on open":        "streams/first_byte",
+		"corrupts":                 "streams/echo_of_16385",
+		"write after close":        "streams/Write_after_Close",
+		"who is wrong":             "cancel/CancelWrite_1$",
+		"codes cut to 8 bits":      "cancel/CancelWrite_4294967295",
+		"reset is EOF":             "cancel/CancelWrite_0",
+		"new error each time":      "cancel/CancelRead_1$",
+		"stop not sent":            "cancel/CancelRead_ends_a_waiting_Read",
+		"reset keeps data":         "cancel/reset_discards",
+		"abort ends session":       "cancel/CancelRead_0",
+		"read deadline fixed":      "deadlines/renewed",
+		"deadlines are one":        "deadlines/read_deadline_in_the_past",
+		"no write deadline":        "deadlines/write_deadline_in_the_past",
+		"no stream window":         "limits/stream's_window",
+		"no session window":        "limits/session's_window",
+		"no send buffer bound":     "limits/stream's_window",
+		"discarded without credit": "limits/discarded_data",
+		"no stream limit":          "limits/limit_of_unidirectional",
+		"no stream credit":         "limits/limit_of_bidirectional",
+		"streams never over":       "limits/unidirectional_stream_aborted_by_the_acceptor",
+		"context instead of limit": "limits/limit_of_bidirectional",
+		"context ends session":     "limits/bounds_its_call_alone",
+		"done context fails":       "limits/need_not_wait",
+		"large datagrams":          "datagrams/too_large",
+		"large datagrams received": "datagrams/bounds_what_is_received",
+		"datagrams without queue":  "datagrams/no_outgoing_queue",
+		"empty datagrams lost":     "datagrams/every_size",
+		"datagram aliases":         "datagrams/SendDatagram_keeps_no_reference",
+		"wrong drop":               "datagrams/drops_the_oldest",
+		"no age":                   "datagrams/expire",
+		"exporter ignores context": "info/exported_keying",
+		"exporter differs":         "info/exported_keying",
+		"drain ends":               "closing/drain",
+		"no flush":                 "closing/waits_for_credit",
+		"unsent not told":          "closing/what_could_not_be_sent",
+		"no truncation":            "closing/1025_bytes",
+		"truncation cuts runes":    "closing/rune_across",
+		"code lost":                "closing/close_with_code_1",
+		"not remote":               "closing/every_call_returns",
+		"end is EOF":               "closing/unfinished_stream",
+		"end discards finished":    "closing/finished_stream_stays",
+		"closed traced twice":      "closing/Trace.Closed",
+		"no priority":              "priority/higher_order",
+		"lowest first":             "priority/higher_order",
+		"no turns":                 "priority/equal_orders",
+		"no groups":                "priority/groups_share",
+		"priority fixed":           "priority/may_change",
+		"leak":                     "info/Stats_count",
+	} {
+		t.Run(fault, func(t *testing.T) {
+			cmd := exec.Command(self, "-test.run=^TestFaulty$/"+where, "-test.timeout=60s")
+			cmd.Env = append(os.Environ(), faultVariable+"="+fault)
+			out, err := cmd.CombinedOutput()
+			if err == nil {
+				t.Errorf("%s passes with the fault", where)
+			} else if !strings.Contains(string(out), "FAIL: TestFaulty") && !strings.Contains(string(out), "panic: ") {
+				t.Errorf("%v without a failing case\n%s", err, out)
+			}
+		})
+	}
+}
