@@ -216,9 +216,9 @@ func (s *stream) respond(t *testing.T) {
 func serverTest(t *testing.T, cfg *h2conn.Config, f func(t *testing.T, s *server), settings ...http2.Setting) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, cfg)
+		defer s.stop()
 		s.Greet(settings...)
 		f(t, s)
-		s.stop()
 	})
 }
 
@@ -257,8 +257,8 @@ func (c *client) open(kv []string, end bool) *stream {
 func clientTest(t *testing.T, cfg *h2conn.Config, f func(t *testing.T, c *client), settings ...http2.Setting) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClient(t, cfg)
+		defer c.stop()
 		c.Greet(settings...)
 		f(t, c)
-		c.stop()
 	})
 }
