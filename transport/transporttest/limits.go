@@ -291,9 +291,9 @@ func testStreamLimit(e *env, kind streamKind) {
 			e.Fatalf("opening beyond the limit with an ended context: %v, want ErrStreamLimit", err)
 		}
 	}
+	start := time.Now()
 	ctx, cancel := context.WithTimeout(e.Context(), short)
 	defer cancel()
-	start := time.Now()
 	_, err := kind.open(e.a, ctx)
 	late := !e.caps.Bubble && errors.Is(err, transport.ErrStreamLimit) // the context ended before the call
 	if !errors.Is(err, context.DeadlineExceeded) && !late {

@@ -98,6 +98,9 @@ var priorityCases = []testCase{
 			if caps.ExactPriority {
 				return "Caps.ExactPriority is set: the exact cases apply"
 			}
+			if caps.Unpaced {
+				return "Caps.Unpaced is set: no stream waits for another's bytes"
+			}
 			return ""
 		},
 		run: testTendency},

@@ -28,6 +28,9 @@ type Caps struct {
 	// strict by order, fair between groups and among equal orders to within
 	// 16 KiB. Otherwise only a tendency is expected. Needs Bubble, SendBuffer.
 	ExactPriority bool
+	// Unpaced says that the carrier takes bytes as fast as they are written, so
+	// that no stream waits for another's and even a tendency cannot show.
+	Unpaced bool
 	// ReliableDatagrams says that a datagram that was handed to the transport
 	// arrives, in order. Otherwise the cases send again until one arrives.
 	ReliableDatagrams bool

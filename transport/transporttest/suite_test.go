@@ -17,7 +17,7 @@ func TestReference(t *testing.T) { TestSession(t, refMakePair(), refCaps) }
 // TestReferenceInRealTime runs the suite as it runs over real sockets.
 func TestReferenceInRealTime(t *testing.T) {
 	caps := refCaps
-	caps.Bubble, caps.ExactPriority = false, false
+	caps.Bubble, caps.ExactPriority, caps.Unpaced = false, false, true
 	TestSession(t, refMakePair(), caps)
 }
 
