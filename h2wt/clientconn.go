@@ -144,6 +144,12 @@ func (c *ClientConn) Err() error {
 // called from a [transport.Trace] function.
 func (c *ClientConn) Close() error { return c.h2.Close() }
 
+// CloseAfter closes the connection when session s, its last one, has ended and
+// the peer has been told. It does not wait.
+func (c *ClientConn) CloseAfter(s transport.Session) {
+	context.AfterFunc(s.Context(), c.h2.GoAway) // which closes once no stream is left
+}
+
 // RTT returns the smoothed round-trip time of the connection, and whether it was
 // measured yet.
 func (c *ClientConn) RTT() (time.Duration, bool) { return c.h2.RTT() }

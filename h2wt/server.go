@@ -39,7 +39,9 @@ func ConfigureServer(hs *http.Server, cfg *Config) error {
 		return err
 	}
 	s := &server{cfg: cfg.clone(), conns: make(map[*serverConn]struct{})}
-	s.budget = newBudget(memory(s.cfg.MaxServerMemory, DefaultMaxServerMemory), nil)
+	if s.budget = s.cfg.Budget; s.budget == nil {
+		s.budget = newBudget(memory(s.cfg.MaxServerMemory, DefaultMaxServerMemory), nil)
+	}
 	if hs.TLSNextProto == nil {
 		hs.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
 	}
