@@ -120,7 +120,7 @@ type Stats struct {
 	StreamsOpened   uint64 // streams opened here, both kinds
 	StreamsAccepted uint64 // streams opened by the peer, both kinds
 	BytesSent       uint64 // stream data handed to the transport
-	BytesReceived   uint64 // stream data received
+	BytesReceived   uint64 // stream data received; on HTTP/3 when read, or when the stream's end arrived
 	BytesRead       uint64 // stream data read by the application
 
 	DatagramsSent            uint64 // handed to the transport

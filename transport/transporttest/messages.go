@@ -43,7 +43,7 @@ var messageCases = append([]testCase{
 		ctx, cancel := context.WithCancel(e.Context())
 		defer cancel()
 		sent := async(e, func() error { return transport.SendMessage(ctx, e.a, pattern(2, 4<<20)) })
-		e.eventually("the message begins to arrive", func() bool { return e.b.Stats().BytesReceived > 0 })
+		e.eventually("the message is under way", func() bool { return e.a.Stats().BytesSent > 0 })
 		stillWaiting(e, sent, "the peer has not read")
 		cancel()
 		if err := <-sent; !errors.Is(err, context.Canceled) {

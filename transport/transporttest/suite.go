@@ -43,6 +43,10 @@ type Caps struct {
 	// DenseStreamIDs says that each class of streams is numbered from the
 	// first without gaps, and that streams are accepted in that order.
 	DenseStreamIDs bool
+	// LateReceived says that Stats.BytesReceived counts a stream's bytes only
+	// when they are read or the stream's end has arrived: quic-go does not
+	// tell of them earlier.
+	LateReceived bool
 	// TLS says that the sessions run over real TLS, so that Info.TLS is set.
 	TLS bool
 }

@@ -1,0 +1,200 @@
+package h3wt
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
+	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/internal/sessionstate"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// CloseWithError ends the session. Bytes that Write has accepted are quic-go's,
+// which goes on to send them; so there are none to report as unsent.
+func (s *Session) CloseWithError(code transport.SessionErrorCode, reason string) error {
+	reason = sessionstate.TruncateReason(reason)
+	cause := &transport.SessionError{Code: code, Reason: reason}
+	if !s.end(sessionstate.EventClose, cause) {
+		return nil
+	}
+	s.flushControl()
+	return s.awaitAnswer()
+}
+
+// awaitAnswer waits for the peer's end of the CONNECT stream, for CloseTimeout.
+func (s *Session) awaitAnswer() error {
+	t := time.NewTimer(s.cfg.CloseTimeout)
+	defer t.Stop()
+	select {
+	case <-s.done:
+		return nil
+	case <-t.C:
+	}
+	s.mu.Lock()
+	sent := s.life != sessionstate.Closing
+	s.mu.Unlock()
+	// readConnect ends with this, and cancels what was not sent.
+	s.str.CancelRead(codeSessionGone)
+	<-s.done
+	if !sent {
+		return fmt.Errorf("h3wt: the peer gave no credit for WT_CLOSE_SESSION: %w", os.ErrDeadlineExceeded)
+	}
+	return nil
+}
+
+// advance moves the lifecycle by an event of the peer or of the connection.
+func (s *Session) advance(e sessionstate.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if next, err := s.life.Next(e); err == nil {
+		s.life = next
+	}
+}
+
+// end ends the session for the application, once: it sets the cause, ends the
+// context, and aborts the streams. It reports whether this call did. The event
+// counts in any case.
+func (s *Session) end(e sessionstate.Event, cause *transport.SessionError) bool {
+	s.mu.Lock()
+	if next, err := s.life.Next(e); err == nil {
+		s.life = next
+	}
+	if s.err != nil {
+		s.mu.Unlock()
+		return false
+	}
+	s.err = cause
+	s.control.close = capsule.CloseSession{ErrorCode: uint32(cause.Code), Message: cause.Reason}
+	streams := make([]*dataStream, 0, len(s.streams))
+	for _, d := range s.streams {
+		streams = append(streams, d)
+	}
+	unreachable := make(map[*dataStream]bool)
+	for k := range s.accept {
+		for _, d := range s.accept[k].streams {
+			unreachable[d] = true
+		}
+		s.accept[k].streams = nil
+	}
+	dropped := s.outgoing.Len()
+	s.stats.DatagramsDroppedOutgoing += uint64(dropped)
+	s.outgoing.Clear()
+	s.incoming.Clear()
+	s.mu.Unlock()
+
+	// The cause stands before the peer can learn of the end.
+	s.cancel(cause)
+	s.holder.Close().Run()
+	s.logEvent("session ended", slog.String("error", cause.Error()))
+	if t := s.cfg.Trace; t != nil && t.Closed != nil {
+		t.Closed(cause)
+	}
+	// A clean close of the peer overtakes ends of streams that it sent before
+	// but that were lost on the way: those get as long as a repetition takes.
+	linger := time.Duration(0)
+	if cause.Remote && cause.Err == nil {
+		linger = s.reordering()
+	}
+	for _, d := range streams {
+		if d.send != nil {
+			d.send.abort()
+		}
+		if d.recv != nil && (linger == 0 || unreachable[d]) {
+			d.recv.abort(unreachable[d])
+		}
+	}
+	if linger == 0 {
+		close(s.lingered)
+		return true
+	}
+	time.AfterFunc(linger, func() {
+		for _, d := range streams {
+			if d.recv != nil {
+				d.recv.abort(false)
+			}
+		}
+		close(s.lingered)
+	})
+	return true
+}
+
+// reordering is how long a lost packet may come after those sent later: a probe
+// timeout and a half, within CloseTimeout.
+func (s *Session) reordering() time.Duration {
+	st := s.c.qc.ConnectionStats()
+	pto := st.SmoothedRTT + max(4*st.MeanDeviation, time.Millisecond) + maxAckDelay
+	return min(pto+pto/2, s.cfg.CloseTimeout)
+}
+
+// maxAckDelay is what quic-go and most others announce as max_ack_delay.
+const maxAckDelay = 25 * time.Millisecond
+
+// fail ends the session because the peer broke a rule: the CONNECT stream is
+// reset in both directions. It returns the error that ended the session.
+func (s *Session) fail(err error) error {
+	violation := transport.ViolationGeneric
+	if p, ok := errors.AsType[*transport.ProtocolError](err); ok {
+		violation = p.Violation
+	}
+	return s.reset(violationCode(violation), &transport.SessionError{Err: err})
+}
+
+// reset ends the session abruptly with a code for the peer.
+func (s *Session) reset(code quic.StreamErrorCode, cause *transport.SessionError) error {
+	if s.end(sessionstate.EventAbort, cause) {
+		s.mu.Lock()
+		s.control.over = true
+		s.mu.Unlock()
+		s.str.CancelRead(code)
+		s.str.CancelWrite(code)
+	}
+	return s.ended()
+}
+
+// requestCancelled resets a CONNECT stream of which nothing is wanted any more.
+const requestCancelled = quic.StreamErrorCode(http3.ErrCodeRequestCanceled)
+
+// lost ends the session because of err, which a stream or the connection
+// reported: a reset by the peer, or the connection's end. It returns the error
+// that ended the session.
+func (s *Session) lost(err error) error {
+	if reset, ok := errors.AsType[*quic.StreamError](err); ok && reset.Remote {
+		return s.reset(requestCancelled, &transport.SessionError{Remote: true, Err: resetError(err)})
+	}
+	return s.reset(requestCancelled, s.c.lostError(err))
+}
+
+// finish is called by readConnect at its end.
+func (s *Session) finish() {
+	s.advance(sessionstate.EventAbort)
+	close(s.done)
+	s.c.remove(s)
+}
+
+// awaitEnd waits for the session's end, of which a stream has brought the first
+// sign (WT_SESSION_GONE). It returns nil if the session goes on all the same,
+// and os.ErrDeadlineExceeded at the stream's deadline.
+func (s *Session) awaitEnd(deadline func() time.Time) error {
+	bound := time.NewTimer(s.cfg.CloseTimeout)
+	defer bound.Stop()
+	var expired <-chan time.Time
+	if d := deadline(); !d.IsZero() {
+		t := time.NewTimer(time.Until(d))
+		defer t.Stop()
+		expired = t.C
+	}
+	select {
+	case <-s.ctx.Done():
+		return s.ended()
+	case <-bound.C:
+		return nil
+	case <-expired:
+		return os.ErrDeadlineExceeded
+	}
+}

@@ -1,0 +1,214 @@
+package h3wt
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/towpath-go/towpath/transport"
+)
+
+// Config holds the limits of HTTP/3 connections that carry sessions, for both
+// sides. The zero value of a field means its default; a negative value, where
+// that is said, switches the limit off. It is copied when it is given, and a
+// nil *Config is the zero Config.
+type Config struct {
+	// Session holds the limits of every session that is not given its own.
+	// They are also what the connection's SETTINGS announce, so a session with
+	// its own Config can have higher limits, and lower ones only once the
+	// announced ones are used up. Nil means defaults.
+	Session *transport.Config
+
+	// MaxSessions bounds the sessions of one connection, those included that a
+	// handler has not decided on yet. On a server another one is refused with
+	// H3_REQUEST_REJECTED; on a client Dial returns a
+	// *transport.NotProcessedError. A peer without session flow control has one
+	// whatever this says. Default 32.
+	MaxSessions int
+	// SessionRate bounds the CONNECT requests per second of one connection,
+	// with bursts of twice as many; beyond it they are answered 429. Default
+	// 100; negative: none. Server only.
+	SessionRate int
+	// MaxRequests bounds the ordinary requests that one connection may have
+	// open at once besides the sessions and their streams. Default 100.
+	// Server only.
+	MaxRequests int
+
+	// MaxEarlyStreams bounds the streams of one connection that wait for their
+	// session: for its CONNECT on a server, for the answer on a client. More
+	// are reset with WT_BUFFERED_STREAM_REJECTED. Default 64.
+	MaxEarlyStreams int
+	// EarlyTimeout bounds how long a stream waits for its session's CONNECT,
+	// for its own header, and a request for its header. Default 5 s.
+	EarlyTimeout time.Duration
+	// SettingsTimeout bounds how long a CONNECT waits for the client's
+	// SETTINGS. Default 5 s. Server only.
+	SettingsTimeout time.Duration
+	// UpgradeTimeout bounds how long a handler may leave a WebTransport request
+	// undecided; then its stream is reset and the request's context ends.
+	// Default 30 s; negative: none. Server only.
+	UpgradeTimeout time.Duration
+
+	// MaxHeaderBytes bounds a received header list. Default 64 KiB.
+	MaxHeaderBytes int
+	// MaxConnectionMemory bounds the bytes that one connection makes this side
+	// hold: it is the largest QUIC connection window, and bounds the datagrams
+	// queued besides. Default 32 MiB.
+	MaxConnectionMemory int64
+	// MaxServerMemory is the same for all connections of a server together.
+	// quic-go does not tell what it holds, so what counts is by how much the
+	// windows of connections have grown, and the datagrams queued. At three
+	// quarters of it windows stop growing. Default 512 MiB; negative: none.
+	// Server only.
+	MaxServerMemory int64
+
+	// Logger receives events of connections at level Debug; nil means silence.
+	// Events of sessions go to Session.Logger.
+	Logger *slog.Logger
+}
+
+// Defaults of Config.
+const (
+	DefaultMaxSessions         = 32
+	DefaultSessionRate         = 100
+	DefaultMaxRequests         = 100
+	DefaultMaxEarlyStreams     = 64
+	DefaultEarlyTimeout        = 5 * time.Second
+	DefaultSettingsTimeout     = 5 * time.Second
+	DefaultUpgradeTimeout      = 30 * time.Second
+	DefaultMaxHeaderBytes      = 64 << 10
+	DefaultMaxConnectionMemory = 32 << 20
+	DefaultMaxServerMemory     = 512 << 20
+)
+
+const (
+	// pooledWindow is what SETTINGS offer each of several sessions of a
+	// connection as initial data. A session gets the rest of its initial window
+	// by capsule, if the connection's window has room for it.
+	pooledWindow = 64 << 10
+	// windowReserve is the part of a connection's window that no session gets:
+	// it keeps CONNECT streams and ordinary requests moving while the data of
+	// all sessions stands unread.
+	windowReserve = 256 << 10
+	// criticalStreams are the unidirectional streams that HTTP/3 itself uses,
+	// and a few of unknown type.
+	criticalStreams = 8
+	// keepAlive is how often a client shows that it is there, so that a session
+	// without traffic outlives idle timeouts.
+	keepAlive = 15 * time.Second
+)
+
+// settle returns a copy in which every field has its value.
+func (c *Config) settle() Config {
+	var d Config
+	if c != nil {
+		d = *c
+	}
+	session := transport.Config{}
+	if d.Session != nil {
+		session = *d.Session
+	}
+	d.Session = &session
+	d.MaxSessions = positive(d.MaxSessions, DefaultMaxSessions)
+	d.MaxRequests = positive(d.MaxRequests, DefaultMaxRequests)
+	d.MaxEarlyStreams = positive(d.MaxEarlyStreams, DefaultMaxEarlyStreams)
+	d.EarlyTimeout = positive(d.EarlyTimeout, DefaultEarlyTimeout)
+	d.SettingsTimeout = positive(d.SettingsTimeout, DefaultSettingsTimeout)
+	d.MaxHeaderBytes = positive(d.MaxHeaderBytes, DefaultMaxHeaderBytes)
+	d.MaxConnectionMemory = positive(d.MaxConnectionMemory, DefaultMaxConnectionMemory)
+	d.SessionRate = orNone(d.SessionRate, DefaultSessionRate)
+	d.UpgradeTimeout = orNone(d.UpgradeTimeout, DefaultUpgradeTimeout)
+	d.MaxServerMemory = orNone(d.MaxServerMemory, DefaultMaxServerMemory)
+	return d
+}
+
+// positive is for limits that cannot be switched off.
+func positive[T int | int64 | time.Duration](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
+
+// orNone is for limits that a negative value switches off; 0 is then none.
+func orNone[T int | int64 | time.Duration](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return max(v, 0)
+}
+
+// limits are what SETTINGS announce. At least one of them is not zero, since
+// that asks for session flow control.
+func (c *Config) limits() initialLimits {
+	session := c.Session.WithDefaults()
+	l := initialLimits{
+		maxData:        uint64(session.InitialSessionWindow),
+		maxStreamsUni:  uint64(session.MaxIncomingUniStreams),
+		maxStreamsBidi: uint64(session.MaxIncomingStreams),
+	}
+	if c.MaxSessions > 1 {
+		l.maxData = min(l.maxData, pooledWindow)
+	}
+	if l == (initialLimits{}) {
+		// One byte that no stream can carry: the peer may open none.
+		l.maxData = 1
+	}
+	return l
+}
+
+// connectionWindow is the initial QUIC window of a connection: it holds the
+// full initial window of one session, what SETTINGS offer to the others, and
+// the reserve.
+func (c *Config) connectionWindow() int64 {
+	session := c.Session.WithDefaults()
+	first := max(session.InitialSessionWindow, int64(c.limits().maxData))
+	w := first + int64(c.MaxSessions-1)*int64(c.limits().maxData) + windowReserve
+	return min(w, c.MaxConnectionMemory)
+}
+
+// quicConfig completes base, which may be nil and is not changed. What
+// WebTransport needs is set whatever base says; 0-RTT is off, so that no
+// CONNECT can be replayed; where base is silent the session's limits decide.
+func (c *Config) quicConfig(base *quic.Config, server bool) *quic.Config {
+	q := &quic.Config{}
+	if base != nil {
+		q = base.Clone()
+	}
+	session := c.Session.WithDefaults()
+	q.EnableDatagrams = true
+	q.EnableStreamResetPartialDelivery = true
+	q.Allow0RTT = false
+	window := func(v *uint64, n int64) {
+		if *v == 0 {
+			*v = uint64(max(n, 1))
+		}
+	}
+	window(&q.InitialStreamReceiveWindow, session.InitialStreamWindow)
+	window(&q.MaxStreamReceiveWindow, session.MaxStreamWindow)
+	window(&q.InitialConnectionReceiveWindow, c.connectionWindow())
+	window(&q.MaxConnectionReceiveWindow, c.MaxConnectionMemory)
+	// Sessions with flow control have their own limits; this one, which they
+	// share, leaves room for two at theirs. Without flow control the session
+	// itself holds back what is above its limit.
+	streams := func(v *int64, n int64) {
+		switch {
+		case *v != 0:
+		case n == 0:
+			*v = -1
+		default:
+			*v = n
+		}
+	}
+	bidi := 2 * session.MaxIncomingStreams
+	if server {
+		bidi += int64(c.MaxSessions) + int64(c.MaxRequests)
+	}
+	streams(&q.MaxIncomingStreams, bidi)
+	streams(&q.MaxIncomingUniStreams, 2*session.MaxIncomingUniStreams+criticalStreams)
+	if !server && q.KeepAlivePeriod == 0 {
+		q.KeepAlivePeriod = keepAlive
+	}
+	return q
+}

@@ -1,0 +1,288 @@
+package h3wt
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
+	"github.com/towpath-go/towpath/internal/sessionstate"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// An http3Conn is what http3 does on a connection: everything that is no stream
+// of WebTransport goes there.
+type http3Conn interface {
+	HandleUnidirectionalStream(*quic.ReceiveStream)
+}
+
+// conn is one QUIC connection with its sessions, the part that client and
+// server have in common.
+//
+// Its mutex guards the tables of sessions and waiting streams. It is a leaf: no
+// other lock is taken while it is held, and quic-go is not called.
+type conn struct {
+	qc     *quic.Conn
+	cfg    Config // settled
+	server bool
+	h3     http3Conn
+	limits initialLimits // what SETTINGS announced
+	budget *sessionstate.Budget
+
+	// handleBidi takes the bidirectional streams that are not WebTransport's.
+	// It runs on a goroutine of its own.
+	handleBidi func(*quic.Stream)
+
+	// pool is the part of the connection's window that no session has been
+	// given. It changes inside quic-go's flow control, where a lock of ours must
+	// not be waited for, hence an atomic.
+	pool atomic.Int64
+
+	loops sync.WaitGroup // accept loops, header readers, handlers
+
+	mu sync.Mutex // guards the following
+	// peer is set once the peer's SETTINGS have come and are acceptable.
+	peer    PeerSettings
+	settled bool
+	// sessions are those whose CONNECT stream is still open in a direction.
+	sessions map[quic.StreamID]*Session
+	// awaited are the session IDs that may still become sessions, with the
+	// streams that wait for them: the bidirectional streams whose request is
+	// being read or handled, and IDs that only streams have named so far.
+	awaited map[quic.StreamID]*awaited
+	waiting int           // streams in awaited
+	sweep   *time.Timer   // set while streams wait for an unknown CONNECT
+	next    quic.StreamID // lowest client-initiated bidirectional ID not seen
+	slots   int           // sessions, and CONNECT requests being decided
+	busy    int           // requests and handlers that run
+	closing bool          // no new sessions and requests; close when empty
+	cause   error         // why the connection was closed here, if somebody said so
+	// senders are the sessions with datagrams to send, in turn.
+	senders []*Session
+	sending bool // the goroutine of sendDatagrams runs
+}
+
+// start sets c up. The accept loops are started by serveStreams.
+func (c *conn) start(qc *quic.Conn, cfg Config, server bool, budget *sessionstate.Budget) {
+	c.qc, c.cfg, c.server = qc, cfg, server
+	c.limits = cfg.limits()
+	c.sessions = make(map[quic.StreamID]*Session)
+	c.awaited = make(map[quic.StreamID]*awaited)
+	c.budget = sessionstate.NewBudget(cfg.MaxConnectionMemory, budget)
+	c.pool.Add(cfg.connectionWindow() - windowReserve - int64(cfg.MaxSessions)*int64(c.limits.maxData))
+}
+
+// serveStreams starts the two accept loops. They end with the connection, and
+// c.loops waits for them.
+func (c *conn) serveStreams() {
+	c.loops.Go(c.acceptBidi)
+	c.loops.Go(c.acceptUni)
+}
+
+func (c *conn) acceptBidi() {
+	for {
+		str, err := c.qc.AcceptStream(context.Background())
+		if err != nil {
+			return
+		}
+		if c.server {
+			c.expectRequest(str.StreamID())
+		}
+		if c.dispatch(&incoming{bidi: str}, inlineWait) {
+			continue
+		}
+		// Ends when the header is here, or after EarlyTimeout.
+		c.loops.Go(func() { c.dispatch(&incoming{bidi: str}, c.cfg.EarlyTimeout) })
+	}
+}
+
+func (c *conn) acceptUni() {
+	for {
+		str, err := c.qc.AcceptUniStream(context.Background())
+		if err != nil {
+			return
+		}
+		if c.dispatch(&incoming{uni: str}, inlineWait) {
+			continue
+		}
+		// As above.
+		c.loops.Go(func() { c.dispatch(&incoming{uni: str}, c.cfg.EarlyTimeout) })
+	}
+}
+
+// closeConn ends the connection for a violation of the peer's or of ours.
+func (c *conn) closeConn(code http3.ErrCode, reason string) {
+	c.log("closing connection", slog.String("code", codeName(uint64(code))), slog.String("reason", reason))
+	// The text for the peer says nothing about our inside.
+	c.qc.CloseWithError(quic.ApplicationErrorCode(code), "")
+}
+
+func (c *conn) log(event string, attrs ...slog.Attr) {
+	if l := c.cfg.Logger; l != nil && l.Enabled(context.Background(), slog.LevelDebug) {
+		l.LogAttrs(context.Background(), slog.LevelDebug, "h3wt: "+event,
+			append(attrs, slog.String("remote", c.qc.RemoteAddr().String()))...)
+	}
+}
+
+// settle stores the peer's settings once they have passed the checks.
+func (c *conn) settle(p PeerSettings) {
+	c.mu.Lock()
+	c.peer, c.settled = p, true
+	c.mu.Unlock()
+}
+
+func (c *conn) peerSettings() PeerSettings {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.peer
+}
+
+// flowControlled reports whether sessions of this connection have flow control:
+// "enabled iff both endpoints sent a non-zero initial limit"
+// (draft-ietf-webtrans-http3 "Flow Control"). Ours is never zero.
+func (p PeerSettings) flowControlled() bool { return p.wantsFlowControl() }
+
+// maxSessions is how many sessions the connection may have at once: without
+// flow control one.
+func (c *conn) maxSessionsLocked() int {
+	if !c.peer.flowControlled() {
+		return 1
+	}
+	return c.cfg.MaxSessions
+}
+
+// takeSlot reserves the place of a session.
+func (c *conn) takeSlot() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing || !c.settled || c.slots >= c.maxSessionsLocked() {
+		return false
+	}
+	c.slots++
+	return true
+}
+
+// freeSlot gives it back: when the request was refused, or the session's CONNECT
+// stream has ended in both directions.
+func (c *conn) freeSlot() {
+	c.mu.Lock()
+	c.slots--
+	empty := c.emptyLocked()
+	c.mu.Unlock()
+	if empty {
+		c.closeEmpty()
+	}
+}
+
+// enter counts a request that is being handled; it fails once the connection is
+// being wound down.
+func (c *conn) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return false
+	}
+	c.busy++
+	return true
+}
+
+func (c *conn) leave() {
+	c.mu.Lock()
+	c.busy--
+	empty := c.emptyLocked()
+	c.mu.Unlock()
+	if empty {
+		c.closeEmpty()
+	}
+}
+
+// emptyLocked reports whether a connection that is being wound down has nothing
+// left on it.
+func (c *conn) emptyLocked() bool { return c.closing && c.slots == 0 && c.busy == 0 }
+
+func (c *conn) closeEmpty() {
+	c.qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
+}
+
+// windDown refuses new sessions and requests, asks the sessions to drain, and
+// closes the connection when nothing is left on it.
+func (c *conn) windDown() {
+	c.mu.Lock()
+	c.closing = true
+	empty := c.emptyLocked()
+	sessions := c.sessionsLocked()
+	c.mu.Unlock()
+	for _, s := range sessions {
+		s.Drain() // an error says that the session is over anyway
+	}
+	if empty {
+		c.closeEmpty()
+	}
+}
+
+func (c *conn) sessionsLocked() []*Session {
+	list := make([]*Session, 0, len(c.sessions))
+	for _, s := range c.sessions {
+		list = append(list, s)
+	}
+	return list
+}
+
+// rtt is the smoothed round-trip time of the connection.
+func (c *conn) rtt() (time.Duration, bool) {
+	st := c.qc.ConnectionStats()
+	return st.SmoothedRTT, st.LatestRTT > 0
+}
+
+// takeWindow reserves n bytes of the connection's window for a session.
+func (c *conn) takeWindow(n int64) bool {
+	for {
+		free := c.pool.Load()
+		if free < n {
+			return false
+		}
+		if c.pool.CompareAndSwap(free, free-n) {
+			return true
+		}
+	}
+}
+
+func (c *conn) returnWindow(n int64) { c.pool.Add(n) }
+
+// remove forgets a session whose CONNECT stream is over in both directions.
+func (c *conn) remove(s *Session) {
+	s.mu.Lock()
+	taken := s.windowTaken
+	s.windowTaken = 0
+	s.mu.Unlock()
+	c.returnWindow(taken)
+	c.mu.Lock()
+	delete(c.sessions, s.id)
+	c.mu.Unlock()
+	c.freeSlot()
+}
+
+// closeWithCause closes the connection; its sessions end with cause.
+func (c *conn) closeWithCause(code http3.ErrCode, cause error) {
+	c.mu.Lock()
+	if c.cause == nil {
+		c.cause = cause
+	}
+	c.mu.Unlock()
+	c.qc.CloseWithError(quic.ApplicationErrorCode(code), "")
+}
+
+// lostError is the error of a session whose connection ended with err.
+func (c *conn) lostError(err error) *transport.SessionError {
+	c.mu.Lock()
+	cause := c.cause
+	c.mu.Unlock()
+	if cause != nil && resetError(err) == nil {
+		return &transport.SessionError{Remote: true, Err: cause}
+	}
+	return lostError(err)
+}

@@ -1,0 +1,246 @@
+package h3wt
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
+	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/internal/sessionstate"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// A connectStream is the CONNECT stream: *http3.Stream on a server,
+// *http3.RequestStream on a client.
+type connectStream interface {
+	io.ReadWriteCloser
+	TryWriteAll([]byte) error
+	CancelRead(quic.StreamErrorCode)
+	CancelWrite(quic.StreamErrorCode)
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+	Context() context.Context
+	ReceiveDatagram(context.Context) ([]byte, error)
+}
+
+var (
+	_ connectStream = (*http3.Stream)(nil)
+	_ connectStream = (*http3.RequestStream)(nil)
+)
+
+// readSize is the buffer of a CONNECT stream's reader.
+const readSize = 2 << 10
+
+// readConnect reads the CONNECT stream to its end and ends the session with it.
+func (s *Session) readConnect() {
+	stop := context.AfterFunc(s.str.Context(), s.sendSideGone)
+	defer stop()
+	r := &connectReader{s: s}
+	r.decoder.HTTP3 = true
+	buf := make([]byte, readSize)
+	for !r.over {
+		n, err := s.str.Read(buf)
+		if n > 0 {
+			r.feed(buf[:n])
+		} else if err == nil && s.trailer() != nil {
+			// Only DATA frames may follow on a CONNECT stream.
+			r.malformed("trailers on the CONNECT stream")
+		}
+		if err != nil && !r.over {
+			r.end(err)
+		}
+	}
+	// Nothing can come any more. What is left of the sending side may wait for
+	// credit of a peer that has gone.
+	s.str.CancelRead(codeSessionGone)
+	s.mu.Lock()
+	pending := !s.control.over
+	s.control.over = true
+	s.mu.Unlock()
+	if pending {
+		s.str.CancelWrite(codeSessionGone)
+	}
+	s.finish()
+}
+
+// connectReader is the state of readConnect.
+type connectReader struct {
+	s       *Session
+	decoder capsule.Decoder
+	closed  bool // WT_CLOSE_SESSION has come
+	over    bool // the stream is not read any more
+	payload []byte
+}
+
+// feed decodes what came. After WT_CLOSE_SESSION nothing may come any more
+// (draft-ietf-webtrans-http3 "Session Termination": H3_MESSAGE_ERROR).
+func (r *connectReader) feed(p []byte) {
+	if r.closed {
+		r.abort(quic.StreamErrorCode(http3.ErrCodeMessageError))
+		return
+	}
+	err := r.decoder.Feed(p, r)
+	switch {
+	case r.closed:
+		if r.decoder.Unread() > 0 {
+			r.abort(quic.StreamErrorCode(http3.ErrCodeMessageError))
+			return
+		}
+		// The answer is the own end. Then only the peer's end may follow, for
+		// which it gets as long as a close waits.
+		s := r.s
+		s.flushControl()
+		s.str.SetReadDeadline(time.Now().Add(s.cfg.CloseTimeout))
+	case err != nil:
+		if syntax, ok := errors.AsType[*capsule.SyntaxError](err); ok {
+			err = &transport.ProtocolError{Violation: transport.ViolationMalformed, Reason: syntax.Error()}
+		}
+		r.over = true
+		r.s.fail(err)
+	}
+}
+
+// abort resets the CONNECT stream of a session that has ended.
+func (r *connectReader) abort(code quic.StreamErrorCode) {
+	r.over = true
+	r.s.advance(sessionstate.EventAbort)
+	r.s.mu.Lock()
+	r.s.control.over = true
+	r.s.mu.Unlock()
+	r.s.str.CancelRead(code)
+	r.s.str.CancelWrite(code)
+}
+
+func (r *connectReader) malformed(reason string) {
+	r.over = true
+	r.s.fail(&transport.ProtocolError{Violation: transport.ViolationMalformed, Reason: reason})
+}
+
+// end handles the end of the stream, clean or not.
+func (r *connectReader) end(err error) {
+	s := r.s
+	r.over = true
+	switch {
+	case err == io.EOF && r.closed:
+		s.advance(sessionstate.EventPeerEnd)
+		s.flushControl()
+	case err == io.EOF && r.decoder.Partial():
+		r.malformed("the CONNECT stream ends inside a capsule")
+	case err == io.EOF:
+		// "Cleanly terminating a CONNECT stream without a WT_CLOSE_SESSION
+		// capsule SHALL be semantically equivalent" to code 0 and no message.
+		s.end(sessionstate.EventPeerEnd, &transport.SessionError{Remote: true})
+		s.flushControl()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		// The peer did not end its half in time.
+	default:
+		if reset, ok := errors.AsType[*quic.StreamError](err); ok && !reset.Remote {
+			return // aborted here
+		}
+		s.lost(err)
+	}
+}
+
+// sendSideGone runs when the sending side of the CONNECT stream has ended. If
+// the peer has stopped it, the session cannot go on; a peer that closes the
+// session stops it too, so its close gets time to arrive.
+func (s *Session) sendSideGone() {
+	cause := context.Cause(s.str.Context())
+	stop, ok := errors.AsType[*quic.StreamError](cause)
+	if !ok || !stop.Remote {
+		return
+	}
+	time.AfterFunc(s.cfg.CloseTimeout, func() { s.lost(stop) })
+}
+
+// Stream and the other methods make connectReader a capsule.Handler. WT_STREAM
+// is not decoded on HTTP/3.
+func (r *connectReader) Stream(uint64, bool, uint64) error { return nil }
+
+func (r *connectReader) StreamData([]byte, bool) error { return nil }
+
+// Datagram accepts a DATAGRAM capsule, which a gateway may send in place of a
+// QUIC datagram (RFC 9297 section 3.5).
+func (r *connectReader) Datagram(size uint64) (bool, error) {
+	if err := r.charge(); err != nil {
+		return false, err
+	}
+	if size > uint64(r.s.cfg.MaxDatagramSize) {
+		r.s.dropTooLarge(size)
+		return false, nil
+	}
+	r.payload = nil
+	return true, nil
+}
+
+func (r *connectReader) DatagramData(p []byte, last bool) error {
+	r.payload = append(r.payload, p...)
+	if last {
+		r.s.queueIncoming(r.payload)
+		r.payload = nil
+	}
+	return nil
+}
+
+func (r *connectReader) Skipped(_ capsule.Type, n uint64) error {
+	if n > 0 {
+		return nil
+	}
+	return r.charge()
+}
+
+// charge counts a capsule against the peer's allowance.
+func (r *connectReader) charge() error {
+	now := time.Now()
+	r.s.mu.Lock()
+	ok := r.s.flood.Charge(now)
+	r.s.mu.Unlock()
+	if !ok {
+		return &transport.ProtocolError{Violation: transport.ViolationExcess, Reason: "too many capsules"}
+	}
+	return nil
+}
+
+// errClosed ends the decoding at WT_CLOSE_SESSION.
+var errClosed = errors.New("session closed")
+
+func (r *connectReader) Control(c capsule.Capsule) error {
+	s := r.s
+	if err := r.charge(); err != nil {
+		return err
+	}
+	s.received(c)
+	switch c := c.(type) {
+	case capsule.CloseSession:
+		if !sessionstate.ValidReason(c.Message) {
+			return &transport.ProtocolError{Violation: transport.ViolationMalformed, Reason: "close message is not UTF-8"}
+		}
+		r.closed = true
+		s.end(sessionstate.EventPeerClose, &transport.SessionError{
+			Code:   transport.SessionErrorCode(c.ErrorCode),
+			Reason: c.Message,
+			Remote: true,
+		})
+		return errClosed
+	case capsule.DrainSession:
+		s.peerDrains()
+	case capsule.MaxData:
+		return s.raiseData(c.MaximumData)
+	case capsule.MaxStreams:
+		return s.raiseStreams(kindOf(c.Uni), c.MaximumStreams)
+	case capsule.StreamsBlocked:
+		if s.flowControl {
+			return sessionstate.CheckStreamCount(c.MaximumStreams)
+		}
+	case capsule.MaxStreamData, capsule.StreamDataBlocked:
+		// QUIC limits streams: "an endpoint MUST treat receipt as a session
+		// error" (draft-ietf-webtrans-http3 "Flow Control Capsules").
+		return &transport.ProtocolError{Violation: transport.ViolationMalformed, Reason: c.Type().String() + " on HTTP/3"}
+	}
+	return nil
+}

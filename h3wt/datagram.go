@@ -1,0 +1,223 @@
+package h3wt
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/internal/sessionstate"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// tooLarge is a datagram that no path takes. quic-go refuses it with the size
+// that it would take now, which is the only way to learn that size.
+var tooLarge [1 << 16]byte
+
+// maxDatagramSize is the largest payload that can be sent now.
+func (s *Session) maxDatagramSize() int {
+	err := s.c.qc.SendDatagram(tooLarge[:])
+	e, ok := errors.AsType[*quic.DatagramTooLargeError](err)
+	if !ok {
+		return 0
+	}
+	return max(int(e.MaxDatagramPayloadSize)-capsule.VarintLen(uint64(s.id/4)), 0)
+}
+
+// SendDatagram queues a datagram.
+func (s *Session) SendDatagram(p []byte) error {
+	if err := s.ended(); err != nil {
+		return err
+	}
+	if most := s.maxDatagramSize(); len(p) > most {
+		if err := s.ended(); err != nil {
+			return err
+		}
+		return &transport.DatagramTooLargeError{Max: most}
+	}
+	payload := append([]byte(nil), p...)
+	effect := s.holder.Hold(len(payload))
+	s.mu.Lock()
+	if s.err != nil {
+		s.mu.Unlock()
+		return s.err
+	}
+	drops := s.outgoing.Push(time.Now(), payload, nil)
+	s.mu.Unlock()
+	effect.Run()
+	s.dropped(true, drops)
+	s.c.sendDatagrams(s)
+	return nil
+}
+
+// sendDatagrams makes sure that the connection's datagram goroutine runs and
+// knows that s has datagrams. It runs only while there are any: quic-go's
+// SendDatagram waits when its own queue is full, and has no form that does not.
+// It ends when all queues are empty, or with the connection.
+func (c *conn) sendDatagrams(s *Session) {
+	c.mu.Lock()
+	if !s.inSenders {
+		s.inSenders = true
+		c.senders = append(c.senders, s)
+	}
+	start := !c.sending
+	c.sending = true
+	c.mu.Unlock()
+	if start {
+		go c.runDatagrams()
+	}
+}
+
+// runDatagrams sends one datagram of each session in turn.
+func (c *conn) runDatagrams() {
+	var frame []byte
+	for {
+		c.mu.Lock()
+		if len(c.senders) == 0 {
+			c.sending = false
+			c.senders = nil
+			c.mu.Unlock()
+			return
+		}
+		s := c.senders[0]
+		c.senders[0] = nil
+		c.senders = c.senders[1:]
+		s.inSenders = false
+		c.mu.Unlock()
+
+		payload, more := s.nextDatagram()
+		if more {
+			c.sendDatagrams(s)
+		}
+		if payload == nil {
+			continue
+		}
+		frame = capsule.AppendVarint(frame[:0], uint64(s.id/4))
+		frame = append(frame, payload...)
+		err := c.qc.SendDatagram(frame)
+		s.mu.Lock()
+		if err == nil {
+			s.stats.DatagramsSent++
+		} else {
+			// The path's MTU shrank meanwhile, or the connection is over.
+			s.stats.DatagramsDroppedOutgoing++
+		}
+		s.mu.Unlock()
+	}
+}
+
+// nextDatagram takes the datagram to send next, nil if there is none.
+func (s *Session) nextDatagram() (payload []byte, more bool) {
+	s.mu.Lock()
+	payload, ok, drops := s.outgoing.Pop(time.Now(), nil)
+	more = s.outgoing.Len() > 0
+	s.mu.Unlock()
+	s.dropped(true, drops)
+	if !ok {
+		return nil, more
+	}
+	s.holder.Release(len(payload)).Run()
+	if payload == nil {
+		payload = []byte{}
+	}
+	return payload, more
+}
+
+// receiveDatagrams moves the datagrams that http3 has for the session into its
+// own queue, at once, since http3 keeps 32 and then drops the newest.
+func (s *Session) receiveDatagrams() {
+	for {
+		p, err := s.str.ReceiveDatagram(s.ctx)
+		if err != nil {
+			return
+		}
+		s.queueIncoming(p)
+	}
+}
+
+func (s *Session) queueIncoming(p []byte) {
+	effect := s.holder.Hold(len(p))
+	s.mu.Lock()
+	if s.err != nil {
+		s.mu.Unlock()
+		return
+	}
+	s.stats.DatagramsReceived++
+	s.flood.Progress(len(p))
+	drops := s.incoming.Push(time.Now(), p, nil)
+	if s.incoming.Len() > 0 {
+		signal(s.datagramReady)
+	}
+	s.mu.Unlock()
+	effect.Run()
+	s.dropped(false, drops)
+}
+
+// ReceiveDatagram waits for the next datagram.
+func (s *Session) ReceiveDatagram(ctx context.Context) ([]byte, error) {
+	for {
+		s.mu.Lock()
+		if s.err != nil {
+			s.mu.Unlock()
+			return nil, s.err
+		}
+		p, ok, drops := s.incoming.Pop(time.Now(), nil)
+		if ok && s.incoming.Len() > 0 {
+			signal(s.datagramReady)
+		}
+		s.mu.Unlock()
+		s.dropped(false, drops)
+		if ok {
+			s.holder.Release(len(p)).Run()
+			return p, nil
+		}
+		select {
+		case <-s.datagramReady:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-s.ctx.Done():
+		}
+	}
+}
+
+// dropped counts datagrams that a queue dropped, and says so.
+func (s *Session) dropped(outgoing bool, drops []sessionstate.Drop) {
+	if len(drops) == 0 {
+		return
+	}
+	size := 0
+	s.mu.Lock()
+	for _, d := range drops {
+		size += d.Size
+		switch {
+		case outgoing && d.Expired:
+			s.stats.DatagramsExpiredOutgoing++
+		case outgoing:
+			s.stats.DatagramsDroppedOutgoing++
+		case d.Expired:
+			s.stats.DatagramsExpiredIncoming++
+		default:
+			s.stats.DatagramsDroppedIncoming++
+		}
+	}
+	s.mu.Unlock()
+	s.holder.Release(size).Run()
+	if t := s.cfg.Trace; t != nil && t.DatagramDropped != nil {
+		for _, d := range drops {
+			t.DatagramDropped(outgoing, d.Size, d.Age)
+		}
+	}
+}
+
+// dropTooLarge counts a DATAGRAM capsule that is over the limit.
+func (s *Session) dropTooLarge(size uint64) {
+	s.mu.Lock()
+	s.stats.DatagramsReceived++
+	s.stats.DatagramsDroppedIncoming++
+	s.mu.Unlock()
+	if t := s.cfg.Trace; t != nil && t.DatagramDropped != nil {
+		t.DatagramDropped(false, int(min(size, 1<<30)), 0)
+	}
+}

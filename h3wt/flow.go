@@ -1,0 +1,155 @@
+package h3wt
+
+import (
+	"time"
+
+	"github.com/towpath-go/towpath/internal/sessionstate"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// Session flow control (draft-ietf-webtrans-http3 "Flow Control") limits the
+// bytes of all streams together and the number of streams. Stream headers do
+// not count; of a reset stream its final size counts.
+
+// useCredit is quic-go's question, while it builds a packet, how many of most
+// bytes may be sent. Those bytes count as sent then.
+func (s *Session) useCredit(most int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(uint64(max(most, 0)), s.sendCredit.Available())
+	s.sendCredit.Use(n)
+	s.stats.BytesSent += n
+	return int(n)
+}
+
+// raiseData takes WT_MAX_DATA.
+func (s *Session) raiseData(limit uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.flowControl {
+		return nil
+	}
+	if s.sendCredit.Raise(limit) != sessionstate.Raised {
+		return notIncreasing("WT_MAX_DATA")
+	}
+	s.raiseLocked(&s.creditRaised)
+	return nil
+}
+
+// raiseStreams takes WT_MAX_STREAMS.
+func (s *Session) raiseStreams(kind int, limit uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.flowControl {
+		return nil
+	}
+	change, err := s.local[kind].Raise(limit)
+	if err != nil {
+		return err
+	}
+	if change != sessionstate.Raised {
+		return notIncreasing("WT_MAX_STREAMS")
+	}
+	s.raiseLocked(&s.streamsRaised[kind])
+	return nil
+}
+
+// notIncreasing: on HTTP/3 an equal limit is as wrong as a lower one.
+func notIncreasing(name string) error {
+	return &transport.ProtocolError{Violation: transport.ViolationFlowControl, Reason: name + " does not increase"}
+}
+
+// startWindow sets up the window for what the peer sends. SETTINGS may have
+// offered less than the session's initial window; the rest comes out of the
+// connection's, if it has room.
+func (s *Session) startWindow() {
+	announced := s.c.limits.maxData
+	window, most := uint64(s.cfg.InitialSessionWindow), uint64(s.cfg.MaxSessionWindow)
+	if more := int64(window) - int64(announced); more > 0 {
+		if s.c.takeWindow(more) {
+			s.windowTaken = more
+		} else {
+			window = announced
+		}
+	}
+	s.window = sessionstate.NewSessionWindow(announced, window, most)
+}
+
+// announceLimits announces what the session allows beyond SETTINGS.
+func (s *Session) announceLimits() {
+	if !s.flowControl {
+		return
+	}
+	s.mu.Lock()
+	for k := range s.peer {
+		s.updateStreamsLocked(k)
+	}
+	s.mu.Unlock()
+	s.giveCredit()
+	s.flushControl()
+}
+
+func (s *Session) updateStreamsLocked(kind int) {
+	if limit, ok := s.peer[kind].Update(); ok {
+		s.control.maxStreams[kind], s.control.hasMaxStreams[kind] = limit, true
+	}
+}
+
+// receivedLocked counts n bytes of stream data from the peer.
+func (s *Session) receivedLocked(n uint64) error {
+	if n == 0 || s.err != nil {
+		return nil
+	}
+	s.flood.Progress(int(min(n, 1<<30)))
+	if s.flowControl {
+		if err := s.window.Receive(n); err != nil {
+			return err
+		}
+	}
+	s.stats.BytesReceived += n
+	return nil
+}
+
+// consumeLocked counts n of them as read or discarded.
+func (s *Session) consumeLocked(n uint64) {
+	if s.flowControl {
+		s.window.Consume(min(n, s.window.Unread()))
+	}
+}
+
+// giveCredit announces a new limit on data, if one is due. It may be called
+// from quic-go's event loop.
+func (s *Session) giveCredit() {
+	s.mu.Lock()
+	due := s.flowControl && s.err == nil && s.window.Due()
+	size := int64(s.window.Window())
+	s.mu.Unlock()
+	if !due {
+		return
+	}
+	rtt, known := s.c.rtt()
+	if !known {
+		rtt = 0
+	}
+	// A window that doubles takes as much again of the connection's.
+	pressure := s.holder.Credit()
+	room := pressure == sessionstate.PressureNone && s.c.takeWindow(size)
+	if pressure == sessionstate.PressureNone && !room {
+		pressure = sessionstate.PressureHigh
+	}
+	s.mu.Lock()
+	if s.err == nil {
+		before := int64(s.window.Window())
+		if limit, ok := s.window.Update(time.Now(), rtt, pressure); ok {
+			s.control.maxData, s.control.hasMaxData = limit, true
+		}
+		grown := int64(s.window.Window()) - before
+		s.windowTaken += grown
+		size -= grown
+	}
+	s.mu.Unlock()
+	if room && size != 0 {
+		s.c.returnWindow(size)
+	}
+	s.flushControl()
+}

@@ -1,0 +1,176 @@
+package h3wt
+
+import (
+	"slices"
+
+	"github.com/towpath-go/towpath/transport"
+)
+
+// quic-go schedules streams by eight urgencies, strictly, and shares between
+// those of equal urgency. A session's orders are ranked within their group and
+// the ranks mapped onto the urgencies from the default one downwards: the
+// highest order keeps the default, so that no session takes from others what
+// its own priorities give, and so that capsules, which on a client stay at the
+// default, never wait behind data. Ranks beyond the last urgency share it.
+const (
+	defaultUrgency = 3
+	lastUrgency    = 7
+)
+
+// ranks are the live orders of a session, highest first, for each group. It is
+// used only once a stream has a priority other than zero.
+type ranks struct {
+	groups map[*transport.SendGroup][]rank
+	// ranked are the streams in it.
+	ranked map[*sendPart]struct{}
+}
+
+// A rank is one order and how many live streams have it.
+type rank struct {
+	order   int64
+	streams int
+}
+
+// urgency returns the urgency of a stream with priority p.
+func (r *ranks) urgency(p transport.Priority) int8 {
+	i, _ := find(r.groups[p.Group], p.Order)
+	return int8(min(defaultUrgency+i, lastUrgency))
+}
+
+func find(list []rank, order int64) (int, bool) {
+	return slices.BinarySearchFunc(list, order, func(r rank, o int64) int {
+		switch {
+		case r.order > o:
+			return -1
+		case r.order < o:
+			return 1
+		}
+		return 0
+	})
+}
+
+// add enters a stream. It reports whether the ranks of others have changed.
+func (r *ranks) add(p transport.Priority) (changed bool) {
+	list := r.groups[p.Group]
+	i, found := find(list, p.Order)
+	if found {
+		list[i].streams++
+		return false
+	}
+	r.groups[p.Group] = slices.Insert(list, i, rank{p.Order, 1})
+	return true
+}
+
+// remove takes a stream out. It reports whether the ranks of others have changed.
+func (r *ranks) remove(p transport.Priority) (changed bool) {
+	list := r.groups[p.Group]
+	i, found := find(list, p.Order)
+	if !found {
+		return false
+	}
+	list[i].streams--
+	if list[i].streams > 0 {
+		return false
+	}
+	list = slices.Delete(list, i, i+1)
+	if len(list) == 0 {
+		delete(r.groups, p.Group)
+	} else {
+		r.groups[p.Group] = list
+	}
+	return true
+}
+
+// prioritize gives a stream its place among the session's.
+func (s *Session) prioritize(p *sendPart, prio transport.Priority) {
+	s.mu.Lock()
+	r := &s.ranks
+	if r.groups == nil {
+		if prio == (transport.Priority{}) && p.priority == prio {
+			s.mu.Unlock()
+			return
+		}
+		// The first priority that is set: all live streams get a rank.
+		r.groups = make(map[*transport.SendGroup][]rank)
+		r.ranked = make(map[*sendPart]struct{})
+		for _, d := range s.streams {
+			if d.send != nil && !d.send.state.over() {
+				r.ranked[d.send] = struct{}{}
+				r.add(d.send.priority)
+			}
+		}
+	}
+	if p.state.over() || s.err != nil {
+		s.mu.Unlock()
+		return
+	}
+	changed := false
+	if _, ok := r.ranked[p]; ok {
+		if p.priority == prio {
+			s.mu.Unlock()
+			return
+		}
+		changed = r.remove(p.priority)
+	}
+	r.ranked[p] = struct{}{}
+	p.priority = prio
+	if r.add(prio) {
+		changed = true
+	}
+	moves := s.rerankLocked(p, changed)
+	s.mu.Unlock()
+	s.applyUrgencies(moves)
+}
+
+// unrank takes a stream out whose sending part is over.
+func (s *Session) unrank(p *sendPart) {
+	s.mu.Lock()
+	r := &s.ranks
+	if _, ok := r.ranked[p]; !ok || !p.state.over() {
+		s.mu.Unlock()
+		return
+	}
+	delete(r.ranked, p)
+	moves := s.rerankLocked(nil, r.remove(p.priority))
+	s.mu.Unlock()
+	s.applyUrgencies(moves)
+}
+
+// rerankLocked returns the streams whose urgency has changed: all are looked at
+// if changed is set, otherwise only p.
+func (s *Session) rerankLocked(p *sendPart, changed bool) []*sendPart {
+	var moves []*sendPart
+	look := func(p *sendPart) {
+		if u := s.ranks.urgency(p.priority); u != p.urgency {
+			p.urgency = u
+			moves = append(moves, p)
+		}
+	}
+	if !changed {
+		if p != nil {
+			look(p)
+		}
+		return moves
+	}
+	for p := range s.ranks.ranked {
+		look(p)
+	}
+	return moves
+}
+
+// applyUrgencies tells quic-go. When another call changed the urgency meanwhile,
+// whose call to quic-go may have come first, it does so again.
+func (s *Session) applyUrgencies(moves []*sendPart) {
+	for _, p := range moves {
+		for applied := int8(-1); ; {
+			s.mu.Lock()
+			u := p.urgency
+			s.mu.Unlock()
+			if u == applied {
+				break
+			}
+			p.q.SetPriority(u, true)
+			applied = u
+		}
+	}
+}

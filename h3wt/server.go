@@ -1,0 +1,244 @@
+package h3wt
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
+	"github.com/towpath-go/towpath/internal/sessionstate"
+)
+
+// Server serves HTTP/3 with WebTransport: ordinary requests and the CONNECT
+// requests of sessions reach the same Handler, which accepts a session with
+// [Upgrade]. The fields must not be changed once it serves.
+type Server struct {
+	// TLSConfig has the certificates. The ALPN protocol is set to "h3".
+	TLSConfig *tls.Config
+	// QUICConfig completes what Config does not say; nil is the zero value. What
+	// WebTransport needs is set in any case; 0-RTT is off in any case.
+	QUICConfig *quic.Config
+	// Handler serves all requests; nil is http.DefaultServeMux.
+	Handler http.Handler
+	// Config holds the limits; nil means defaults.
+	Config *Config
+
+	once sync.Once
+	cfg  Config // settled
+	mem  *sessionstate.Budget
+
+	mu         sync.Mutex // guards the following
+	state      serverState
+	conns      map[*conn]struct{}
+	transports map[*quic.Transport]*quic.EarlyListener
+	idle       chan struct{} // closed when conns is empty and the server stops
+	serving    sync.WaitGroup
+}
+
+// A serverState is where a Server stands. It only grows.
+type serverState uint8
+
+const (
+	serverOpen     serverState = iota
+	serverDraining             // Shutdown was called
+	serverClosed               // Close was called
+)
+
+func (s *Server) init() {
+	s.once.Do(func() {
+		s.cfg = s.Config.settle()
+		if s.cfg.MaxServerMemory > 0 {
+			s.mem = sessionstate.NewBudget(s.cfg.MaxServerMemory, nil)
+		}
+		s.conns = make(map[*conn]struct{})
+		s.transports = make(map[*quic.Transport]*quic.EarlyListener)
+		s.idle = make(chan struct{})
+	})
+}
+
+// Serve serves the QUIC connections that arrive on pc, which it does not close.
+// It returns http.ErrServerClosed after Shutdown or Close, once the server has
+// let go of pc, and otherwise the error that stopped it.
+func (s *Server) Serve(pc net.PacketConn) error {
+	s.init()
+	if s.TLSConfig == nil {
+		return errors.New("h3wt: Server without TLSConfig")
+	}
+	tr := &quic.Transport{Conn: pc}
+	quicConfig := s.cfg.quicConfig(s.QUICConfig, true)
+	growth := newGrowth(s.mem)
+	quicConfig.AllowConnectionWindowIncrease = growth.allow(quicConfig.AllowConnectionWindowIncrease)
+	// An early listener hands a connection out before the client's Finished,
+	// so that SETTINGS arrive a round trip earlier. It does not mean 0-RTT.
+	ln, err := tr.ListenEarly(http3.ConfigureTLSConfig(s.TLSConfig), quicConfig)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if s.state != serverOpen {
+		s.mu.Unlock()
+		tr.Close()
+		return http.ErrServerClosed
+	}
+	s.transports[tr] = ln
+	s.serving.Add(1)
+	s.mu.Unlock()
+	defer s.serving.Done()
+
+	for {
+		qc, aerr := ln.Accept(context.Background())
+		if aerr != nil {
+			err = aerr
+			break
+		}
+		// Ends with the connection; s.conns tells of it.
+		s.serving.Go(func() { s.serveConn(qc, growth) })
+	}
+	s.mu.Lock()
+	stopping := s.state != serverOpen
+	s.mu.Unlock()
+	if stopping {
+		<-s.idle // the connections still need the socket
+		err = http.ErrServerClosed
+	}
+	tr.Close()
+	s.mu.Lock()
+	delete(s.transports, tr)
+	s.mu.Unlock()
+	return err
+}
+
+// ServeQUICConn serves one connection that the caller has accepted, until it
+// ends. Its quic.Config must have datagrams and stream reset partial delivery
+// enabled and should be made with [Server.ConfigureQUIC].
+func (s *Server) ServeQUICConn(qc *quic.Conn) error {
+	s.init()
+	state := qc.ConnectionState()
+	if !state.SupportsDatagrams.Local || !state.SupportsStreamResetPartialDelivery.Local {
+		return errors.New("h3wt: quic.Config lacks EnableDatagrams or EnableStreamResetPartialDelivery")
+	}
+	return s.serveConn(qc, nil)
+}
+
+// ConfigureQUIC completes a quic.Config for connections that are given to
+// [Server.ServeQUICConn]. Base is not changed and may be nil.
+func (s *Server) ConfigureQUIC(base *quic.Config) *quic.Config {
+	s.init()
+	return s.cfg.quicConfig(base, true)
+}
+
+// serveConn runs a connection to its end.
+func (s *Server) serveConn(qc *quic.Conn, g *growth) error {
+	c := &serverConn{server: s}
+	c.conn.start(qc, s.cfg, true, s.mem)
+	c.rate = newRate(s.cfg.SessionRate)
+	c.handleBidi = c.serveRequest
+	if g != nil {
+		g.add(&c.conn)
+		defer g.remove(&c.conn)
+	}
+	s.mu.Lock()
+	if s.state != serverOpen {
+		s.mu.Unlock()
+		qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
+		return http.ErrServerClosed
+	}
+	s.conns[&c.conn] = struct{}{}
+	s.mu.Unlock()
+	defer s.removeConn(&c.conn)
+
+	h3 := &http3.Server{
+		Handler:            c,
+		EnableDatagrams:    true,
+		AdditionalSettings: c.limits.settings(),
+		MaxHeaderBytes:     s.cfg.MaxHeaderBytes,
+	}
+	raw, err := h3.NewRawServerConn(qc)
+	if err != nil {
+		qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeInternalError), "")
+		return err
+	}
+	c.h3, c.raw = raw, raw
+	c.serveStreams()
+	<-qc.Context().Done()
+	c.stopSweep()
+	c.loops.Wait()
+	return context.Cause(qc.Context())
+}
+
+func (s *Server) removeConn(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	s.idleLocked()
+}
+
+// idleLocked tells those who wait that a stopping server has no connection left.
+func (s *Server) idleLocked() {
+	if s.state == serverOpen || len(s.conns) > 0 {
+		return
+	}
+	select {
+	case <-s.idle:
+	default:
+		close(s.idle)
+	}
+}
+
+// stop brings the server to a state and stops accepting. It returns the
+// connections that there are.
+func (s *Server) stop(st serverState) []*conn {
+	s.init()
+	s.mu.Lock()
+	s.state = max(s.state, st)
+	var conns []*conn
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	var listeners []*quic.EarlyListener
+	for _, ln := range s.transports {
+		listeners = append(listeners, ln)
+	}
+	s.idleLocked()
+	s.mu.Unlock()
+	for _, ln := range listeners {
+		ln.Close() // connections live on
+	}
+	return conns
+}
+
+// Shutdown winds the server down. It accepts no connection any more, refuses
+// further requests on those it has, asks every session to drain, and closes each
+// connection when its last session and request have ended. (HTTP/3 has GOAWAY
+// for this, which quic-go does not offer for such connections.) When ctx ends
+// first, Shutdown closes what is left and returns the context's cause.
+func (s *Server) Shutdown(ctx context.Context) error {
+	for _, c := range s.stop(serverDraining) {
+		c.windDown()
+	}
+	var err error
+	select {
+	case <-s.idle:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+		s.Close()
+	}
+	s.serving.Wait()
+	return err
+}
+
+// Close closes every connection at once with H3_NO_ERROR; the sessions end
+// without code and reason. It returns when all goroutines of the server have
+// ended, handlers included.
+func (s *Server) Close() error {
+	for _, c := range s.stop(serverClosed) {
+		c.closeWithCause(http3.ErrCodeNoError, nil)
+	}
+	s.serving.Wait()
+	return nil
+}

@@ -1,0 +1,360 @@
+package h3wt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
+	"github.com/towpath-go/towpath/internal/handshake"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// serverConn is a connection with what a server needs besides. As http.Handler
+// it stands between http3 and the Server's handler.
+type serverConn struct {
+	conn
+	server *Server
+	raw    *http3.RawServerConn
+	rate   *rate
+}
+
+// serveRequest runs a request stream from its header to the handler's return.
+func (c *serverConn) serveRequest(str *quic.Stream) {
+	id := str.StreamID()
+	if !c.enter() {
+		// Being wound down: nothing of the request was looked at.
+		c.abandon(id, codeBufferedStreamRejected)
+		str.CancelRead(requestRejected)
+		str.CancelWrite(requestRejected)
+		return
+	}
+	defer c.leave()
+	c.mu.Lock()
+	if a := c.awaited[id]; a != nil {
+		a.stream = str
+	}
+	c.mu.Unlock()
+	str.SetReadDeadline(time.Now().Add(c.cfg.EarlyTimeout)) // until the handler runs
+	c.raw.HandleRequestStream(str)
+	c.mu.Lock()
+	established := c.sessions[id] != nil
+	c.mu.Unlock()
+	if !established {
+		c.abandon(id, codeSessionGone)
+	}
+}
+
+// requestRejected says that a request was not processed and may be repeated.
+const requestRejected = quic.StreamErrorCode(http3.ErrCodeRequestRejected)
+
+// ServeHTTP takes the steps that come before a handler's decision, in the order:
+// the client's SETTINGS and requirements, the form of the request, its
+// :protocol, the limits on sessions.
+func (c *serverConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	handler := c.server.Handler
+	if handler == nil {
+		handler = http.DefaultServeMux
+	}
+	id, ok := requestID(r)
+	c.mu.Lock()
+	a := c.awaited[id]
+	c.mu.Unlock()
+	if !ok || a == nil || a.stream == nil {
+		// http3 calls this for streams that serveRequest gave to it only.
+		panic(http.ErrAbortHandler)
+	}
+	str := a.stream
+	str.SetReadDeadline(time.Time{})
+	if r.Method != http.MethodConnect || r.Proto == "HTTP/3.0" {
+		c.abandon(id, codeSessionGone)
+		handler.ServeHTTP(w, r)
+		return
+	}
+	if r.Proto != protocolH3 && r.Proto != protocolLegacy {
+		c.abandon(id, codeSessionGone)
+		http.Error(w, "unknown :protocol", http.StatusNotImplemented)
+		return
+	}
+	abort := func(code quic.StreamErrorCode, why string) {
+		c.log("WebTransport request refused: " + why)
+		str.CancelRead(code)
+		str.CancelWrite(code)
+	}
+	if why := c.awaitSettings(w); why != "" {
+		abort(quic.StreamErrorCode(http3.ErrCodeMessageError), why)
+		return
+	}
+	if field := handshake.BodyField(r.Header); field != "" {
+		abort(quic.StreamErrorCode(http3.ErrCodeMessageError), field+" on a WebTransport request")
+		return
+	}
+	if !c.rate.take(time.Now()) {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "too many session requests", http.StatusTooManyRequests)
+		return
+	}
+	if !c.takeSlot() {
+		// Before any answer, so that the client may try elsewhere.
+		abort(requestRejected, "no room for a further session")
+		return
+	}
+	q := &request{c: c, id: id, w: w, r: r, stream: str}
+	if t := c.cfg.UpgradeTimeout; t > 0 {
+		q.timer = time.AfterFunc(t, func() {
+			if q.decide(requestAborted) {
+				abort(quic.StreamErrorCode(http3.ErrCodeExcessiveLoad), "undecided for too long")
+			}
+		})
+	}
+	defer q.done()
+	r.Header[":protocol"] = []string{r.Proto}
+	handler.ServeHTTP(&responseWriter{q: q}, r.WithContext(context.WithValue(r.Context(), requestKey{}, q)))
+}
+
+// awaitSettings waits for the client's SETTINGS: while the drafts change they
+// tell the version, and a server does not process requests before they are
+// here. It returns what the client lacks, "" if nothing.
+func (c *serverConn) awaitSettings(w http.ResponseWriter) string {
+	peer, ok := w.(http3.Settingser)
+	if !ok {
+		return "no access to SETTINGS"
+	}
+	t := time.NewTimer(c.cfg.SettingsTimeout)
+	defer t.Stop()
+	select {
+	case <-peer.ReceivedSettings():
+	case <-c.qc.Context().Done():
+		return "connection lost"
+	case <-t.C:
+		return "no SETTINGS"
+	}
+	p := peerSettings(peer.Settings(), c.qc.ConnectionState())
+	if why := p.invalid(); why != "" && p.Enabled <= 1 {
+		c.closeConn(http3.ErrCodeSettingsError, why)
+		return why
+	}
+	if why := p.missing(); why != "" {
+		return why
+	}
+	c.settle(p)
+	return ""
+}
+
+type requestKey struct{}
+
+// A request is a WebTransport request while its handler decides.
+type request struct {
+	c      *serverConn
+	id     quic.StreamID
+	w      http.ResponseWriter // http3's
+	r      *http.Request       // http3's own, which gets the trailers
+	stream *quic.Stream
+	timer  *time.Timer
+
+	mu    sync.Mutex // guards the following
+	state requestState
+}
+
+// A requestState is what was decided about a request.
+type requestState uint8
+
+const (
+	requestOpen     requestState = iota
+	requestAccepted              // Upgrade has the stream
+	requestAnswered              // refused with a status, or about to be
+	requestAborted               // its stream was reset
+)
+
+// decide makes the decision, once. It reports whether this call did.
+func (q *request) decide(st requestState) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.state != requestOpen {
+		return false
+	}
+	q.state = st
+	return true
+}
+
+func (q *request) decided() requestState {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.state
+}
+
+// done runs when the handler has returned or panicked.
+func (q *request) done() {
+	if q.timer != nil {
+		q.timer.Stop()
+	}
+	if q.decide(requestAnswered) {
+		// A handler that does not know WebTransport.
+		q.refuse(http.StatusMethodNotAllowed)
+	}
+	if q.decided() != requestAccepted {
+		q.c.freeSlot()
+	}
+}
+
+func (q *request) refuse(status int) {
+	http.Error(q.w, http.StatusText(status), status)
+}
+
+// responseWriter is what the handler of a WebTransport request writes to. A
+// final answer other than by Upgrade refuses the session: one with a 2xx status
+// comes from a handler that does not know WebTransport, and becomes 405.
+type responseWriter struct {
+	q       *request
+	discard bool // the body belongs to an answer that became 405
+}
+
+func (w *responseWriter) Header() http.Header { return w.q.w.Header() }
+
+func (w *responseWriter) WriteHeader(status int) {
+	if status < 200 {
+		if w.q.decided() == requestOpen {
+			w.q.w.WriteHeader(status)
+		}
+		return
+	}
+	if !w.q.decide(requestAnswered) {
+		return
+	}
+	if status < 300 {
+		w.discard = true
+		clear(w.q.w.Header())
+		w.q.refuse(http.StatusMethodNotAllowed)
+		return
+	}
+	w.q.w.WriteHeader(status)
+}
+
+func (w *responseWriter) Write(p []byte) (int, error) {
+	if w.q.decided() == requestOpen {
+		w.WriteHeader(http.StatusOK)
+	}
+	switch {
+	case w.discard:
+		return len(p), nil
+	case w.q.decided() != requestAnswered:
+		return 0, http.ErrHijacked
+	}
+	return w.q.w.Write(p)
+}
+
+// FlushError sends an answer that was begun.
+func (w *responseWriter) FlushError() error {
+	if w.q.decided() != requestAnswered {
+		return nil
+	}
+	return http.NewResponseController(w.q.w).Flush()
+}
+
+func (w *responseWriter) Flush() { w.FlushError() }
+
+// Upgrade accepts a WebTransport request that came over HTTP/3 and returns its
+// session, or answers it with an error status: 403 where the origin is not
+// allowed, 400 where no application protocol fits though one is required, 500
+// for options that are not possible. It may be called in any handler below a
+// [Server]. The session outlives the handler.
+//
+// The request's :protocol is in r.Proto and in r.Header[":protocol"].
+func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOptions) (transport.Session, error) {
+	q, ok := r.Context().Value(requestKey{}).(*request)
+	if !ok {
+		if r.ProtoMajor == 3 {
+			http.Error(w, "not a WebTransport request", http.StatusMethodNotAllowed)
+		}
+		return nil, errors.New("h3wt: not a WebTransport request of a Server of this package")
+	}
+	if opts == nil {
+		opts = &transport.UpgradeOptions{}
+	}
+	fail := func(status int, err error) (transport.Session, error) {
+		if q.decide(requestAnswered) {
+			q.refuse(status)
+		}
+		return nil, fmt.Errorf("h3wt: %w", err)
+	}
+	status, err := handshake.AcceptStatus(opts.StatusCode)
+	if err == nil {
+		err = handshake.CheckProtocols(opts.Protocols)
+	}
+	if err == nil {
+		err = handshake.CheckPatterns(opts.Origins)
+	}
+	if err == nil {
+		err = handshake.CheckResponseHeader(opts.Header)
+	}
+	if err != nil {
+		return fail(http.StatusInternalServerError, err)
+	}
+	allowed := false
+	if opts.CheckOrigin != nil {
+		allowed = opts.CheckOrigin(r)
+	} else {
+		allowed = handshake.OriginAllowed(r, opts.Origins)
+	}
+	if !allowed {
+		return fail(http.StatusForbidden, errors.New("the request's origin is not allowed"))
+	}
+	offers := handshake.ParseAvailableProtocols(r.Header[handshake.AvailableProtocols])
+	protocol := handshake.SelectProtocol(offers, opts.Protocols)
+	if protocol == "" && opts.RequireProtocol {
+		return fail(http.StatusBadRequest, errors.New("the client offers no application protocol that fits"))
+	}
+	return q.accept(status, protocol, opts)
+}
+
+// accept sends the accepting response and makes the session.
+func (q *request) accept(status int, protocol string, opts *transport.UpgradeOptions) (transport.Session, error) {
+	if !q.decide(requestAccepted) {
+		return nil, errors.New("h3wt: the request was answered before")
+	}
+	c := q.c
+	header := q.w.Header()
+	for name, values := range opts.Header {
+		header[http.CanonicalHeaderKey(name)] = append([]string(nil), values...)
+	}
+	for _, name := range []string{"Content-Length", "Content-Type", "Transfer-Encoding", "Trailer"} {
+		delete(header, name) // of middleware that knows bodies only
+	}
+	if protocol != "" {
+		header[handshake.SelectedProtocol] = []string{handshake.FormatProtocol(protocol)}
+	}
+	header[handshake.CapsuleProtocol] = []string{"?1"}
+	str, err := takeStream(q.w, status)
+	if err != nil {
+		c.freeSlot()
+		q.stream.CancelRead(requestCancelled)
+		q.stream.CancelWrite(requestCancelled)
+		if r := resetError(err); r != nil {
+			err = r
+		}
+		return nil, fmt.Errorf("h3wt: accepting the session: %w", err)
+	}
+	raise(str)
+	q.r.Trailer = nil
+	config := opts.Config
+	if config == nil {
+		config = c.cfg.Session
+	}
+	s := newSession(sessionParams{
+		conn:     &c.conn,
+		id:       q.id,
+		str:      str,
+		config:   config,
+		protocol: protocol,
+		header:   q.r.Header,
+		trailer:  func() http.Header { return q.r.Trailer },
+	})
+	c.establish(s)
+	s.run()
+	return s, nil
+}
