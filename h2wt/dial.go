@@ -224,7 +224,7 @@ func (r *connectRequest) wait(ctx context.Context, t *tunnel) (*connectResponse,
 			return nil, err
 		}
 	case <-t.ended:
-		return nil, t.cause()
+		return nil, dialError(t.cause())
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -239,7 +239,7 @@ func (r *connectRequest) wait(ctx context.Context, t *tunnel) (*connectResponse,
 	case resp := <-r.answer: // the end came right behind the answer
 		return resp, nil
 	default:
-		return nil, t.cause()
+		return nil, dialError(t.cause())
 	}
 }
 
@@ -312,7 +312,7 @@ func (c *ClientConn) open(r *connectRequest, t *tunnel, resp *connectResponse, c
 	})
 	c.sessions.add(s)
 	if !t.attach(s) {
-		err := t.cause()
+		err := lostError(t.cause())
 		s.Lost(err)
 		c.sessions.remove(s)
 		c.unreserve()

@@ -46,15 +46,6 @@ var (
 // lostError turns the end of a stream into what a session reports: a
 // *transport.ResetError, with the connection's error underneath if there is one.
 func lostError(err error) error {
-	var se *h2conn.StreamError
-	if errors.As(err, &se) && se.Cause == nil {
-		return &transport.ResetError{
-			Protocol: transport.HTTP2,
-			Code:     uint64(se.Code),
-			Name:     codeName(se.Code),
-			Reason:   se.Reason,
-		}
-	}
 	var ce *h2conn.ConnError
 	if errors.As(err, &ce) {
 		if ce.Cause != nil {
@@ -66,6 +57,15 @@ func lostError(err error) error {
 			Name:       codeName(ce.Code),
 			Connection: true,
 			Reason:     ce.Reason,
+		}
+	}
+	var se *h2conn.StreamError
+	if errors.As(err, &se) {
+		return &transport.ResetError{
+			Protocol: transport.HTTP2,
+			Code:     uint64(se.Code),
+			Name:     codeName(se.Code),
+			Reason:   se.Reason,
 		}
 	}
 	return err

@@ -73,7 +73,7 @@ func (t *tunnel) session() *session.Session {
 	return t.sess
 }
 
-// cause returns why the stream ended.
+// cause returns why the stream ended, as the connection says it.
 func (t *tunnel) cause() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -237,7 +237,7 @@ func (t *tunnel) Trailers(*h2conn.Header) {
 }
 
 // Reset implements h2conn.Receiver.
-func (t *tunnel) Reset(_ http2.ErrCode, _ bool, err error) { t.over(lostError(err)) }
+func (t *tunnel) Reset(_ http2.ErrCode, _ bool, err error) { t.over(err) }
 
 // over ends the tunnel because its stream has ended abruptly.
 func (t *tunnel) over(err error) {
@@ -254,7 +254,7 @@ func (t *tunnel) over(err error) {
 	close(t.ended)
 	t.mu.Unlock()
 	if s != nil {
-		s.Lost(err)
+		s.Lost(lostError(err))
 	}
 	t.onEnd(err)
 	if s != nil {

@@ -92,7 +92,7 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 	x.hold()
 	c.sessions.add(s)
 	if !x.tunnel.attach(s) {
-		err := x.tunnel.cause()
+		err := lostError(x.tunnel.cause())
 		s.Lost(err)
 		c.sessions.remove(s)
 		x.release()
@@ -168,6 +168,6 @@ func (x *exchange) accept(fields []hpack.HeaderField) (peer h2conn.Settings, err
 	case peer = <-written:
 		return peer, nil
 	case <-x.tunnel.ended:
-		return peer, x.tunnel.cause()
+		return peer, lostError(x.tunnel.cause())
 	}
 }
