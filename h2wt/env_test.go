@@ -139,3 +139,11 @@ func dialAsync(ctx context.Context, c *ClientConn, opts *transport.DialOptions) 
 }
 
 var _ net.Conn = (*bridgeConn)(nil)
+
+// waitFor is a handler that waits for decide first.
+func waitFor(decide <-chan struct{}, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-decide
+		h.ServeHTTP(w, r)
+	})
+}
