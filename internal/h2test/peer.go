@@ -37,8 +37,9 @@ type Peer struct {
 	enc    *hpack.Encoder
 	encBuf bytes.Buffer
 
-	mu    sync.Mutex // guards the following
-	queue []Frame
+	mu     sync.Mutex // guards the following
+	queue  []Frame
+	tables []uint32 // HEADER_TABLE_SIZE values sent and not acknowledged
 }
 
 // NewClient plays the client on nc, NewServer the server. The test's cleanup
@@ -174,8 +175,15 @@ func (p *Peer) readLoop() {
 			block.Sensitive = append(block.Sensitive, f.Name)
 		}
 	})
+	update := false // the next block must begin with a table size update
 	fragment := func(b []byte, end bool) bool {
 		block.Frames++
+		if block.Frames == 1 && update {
+			if update = false; len(b) == 0 || b[0]&0xe0 != 0x20 {
+				p.push(Closed{Err: "no dynamic table size update"})
+				return false
+			}
+		}
 		if _, err := dec.Write(b); err != nil {
 			p.push(Closed{Err: err.Error()})
 			return false
@@ -215,6 +223,9 @@ func (p *Peer) readLoop() {
 			for i := range f.NumSettings() {
 				s.Settings = append(s.Settings, f.Setting(i))
 			}
+			if s.Ack && p.shrink(dec) {
+				update = true
+			}
 			p.push(s)
 		case *http2.DataFrame:
 			p.push(Data{StreamID: h.StreamID, EndStream: f.StreamEnded(), Data: string(f.Data()),
@@ -239,6 +250,21 @@ func (p *Peer) readLoop() {
 			p.push(Unknown{Type: h.Type, Flags: h.Flags, StreamID: h.StreamID})
 		}
 	}
+}
+
+// shrink follows the acknowledgement of HEADER_TABLE_SIZE: entries that do not fit
+// the smallest value are gone, and the other side must say so.
+func (p *Peer) shrink(dec *hpack.Decoder) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.tables) == 0 {
+		return false
+	}
+	dec.SetMaxDynamicTableSize(slices.Min(p.tables))
+	dec.SetAllowedMaxDynamicTableSize(p.tables[len(p.tables)-1])
+	less := slices.Min(p.tables) < 4096
+	p.tables = nil
+	return less
 }
 
 func (p *Peer) push(f Frame) {

@@ -28,9 +28,17 @@ func (p *Peer) WriteRawFrame(t http2.FrameType, flags http2.Flags, id uint32, pa
 	p.write(func(fr *http2.Framer) error { return fr.WriteRawFrame(t, flags, id, payload) })
 }
 
-// WriteSettings writes SETTINGS.
+// WriteSettings writes SETTINGS. A HEADER_TABLE_SIZE, if acknowledged, binds the
+// peer's decoder.
 func (p *Peer) WriteSettings(s ...http2.Setting) {
 	p.t.Helper()
+	p.mu.Lock()
+	for _, v := range s {
+		if v.ID == http2.SettingHeaderTableSize {
+			p.tables = append(p.tables, v.Val)
+		}
+	}
+	p.mu.Unlock()
 	p.write(func(fr *http2.Framer) error { return fr.WriteSettings(s...) })
 }
 
