@@ -105,7 +105,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("stream %d: client-initiated and uni %v, want %v", id, got, want)
 		}
 	}
-	if NewSendGroup() == NewSendGroup() {
+	if a, b := NewSendGroup(), NewSendGroup(); a == b {
 		t.Error("two send groups are the same")
 	}
 }

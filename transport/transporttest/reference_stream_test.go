@@ -27,7 +27,6 @@ type refHalf struct {
 	dead      *transport.StreamErrorCode
 	sendErr   error // what Write returns once the half is aborted
 	recvErr   error // what Read returns
-	over      bool  // counted as over
 
 	writeBy, readBy refDeadline
 }

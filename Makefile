@@ -1,0 +1,13 @@
+.PHONY: fmt vet test race fuzz bench
+fmt:
+	gofmt -w .
+vet:
+	go vet ./... && go -C e2e vet ./...
+test:
+	go test ./...
+race:
+	go test -race -shuffle=on ./...
+fuzz:
+	.ci/fuzz 30s
+bench:
+	go test -run='^$$' -bench=. -benchmem ./...
