@@ -195,7 +195,7 @@ func TestUnknownTypes(t *testing.T) {
 			}
 		}
 	})
-	t.Run("H2-097 H2-098 PADDING may hold anything", func(t *testing.T) {
+	t.Run("H2-098 PADDING may hold anything", func(t *testing.T) {
 		b := append(appendHeader(nil, TypePadding, 3), 1, 2, 3)
 		var d Decoder
 		if got := decode(t, &d, b); !reflect.DeepEqual(got, []any{&skipEvent{TypePadding, 3}}) {
@@ -278,7 +278,7 @@ func TestHTTP3(t *testing.T) {
 			}
 		}
 	})
-	t.Run("H3-054 the forbidden ones are delivered", func(t *testing.T) {
+	t.Run("the forbidden ones are delivered", func(t *testing.T) {
 		d := Decoder{HTTP3: true}
 		b := StreamDataBlocked{4, 5}.Append(MaxStreamData{1, 2}.Append(nil))
 		if got := decode(t, &d, b); !reflect.DeepEqual(got, []any{MaxStreamData{1, 2}, StreamDataBlocked{4, 5}}) {

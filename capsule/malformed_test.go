@@ -165,14 +165,14 @@ func TestMalformed(t *testing.T) {
 		wantSyntaxError(t, d.Feed(b, &recorder{}), TypeCloseSession, FaultCloseMessage)
 		wantPanic(t, "sending 1025 bytes", func() { CloseSession{0, c.Message + "m"}.Append(nil) })
 	})
-	t.Run("H2-178 a message that is not UTF-8 is delivered for the session to judge", func(t *testing.T) {
+	t.Run("a message that is not UTF-8 is delivered for the session to judge", func(t *testing.T) {
 		var d Decoder
 		b := append(appendHeader(nil, TypeCloseSession, 5), 0, 0, 0, 1, 0xff)
 		if got := decode(t, &d, b); len(got) != 1 || got[0] != Capsule(CloseSession{1, "\xff"}) {
 			t.Errorf("got %s", show(got))
 		}
 	})
-	t.Run("H2-119 H2-146 values out of range are delivered for the session to judge", func(t *testing.T) {
+	t.Run("values out of range are delivered for the session to judge", func(t *testing.T) {
 		for _, c := range []Capsule{
 			ResetStream{0, 1 << 32, 0}, StopSending{0, 1 << 32},
 			MaxStreams{false, MaxStreamCount + 1}, StreamsBlocked{true, MaxVarint},

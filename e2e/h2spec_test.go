@@ -19,6 +19,7 @@ import (
 	"github.com/summerwind/h2spec/http2"
 	"github.com/summerwind/h2spec/spec"
 
+	"github.com/towpath-go/towpath/h2wt"
 	"github.com/towpath-go/towpath/internal/testcert"
 )
 
@@ -36,6 +37,16 @@ func TestH2specNetHTTP(t *testing.T) {
 		"http2/8.1.2.2/1": "accepts the Connection field",
 		"http2/8.1.2.2/2": "accepts TE with other values than trailers",
 	})
+}
+
+// TestH2spec runs h2spec against an http.Server whose HTTP/2 is ours. There is
+// no miss.
+func TestH2spec(t *testing.T) {
+	hs := &http.Server{Handler: drain}
+	if err := h2wt.ConfigureServer(hs, nil); err != nil {
+		t.Fatal(err)
+	}
+	runH2spec(t, hs, nil)
 }
 
 // drain answers a request after reading its body.

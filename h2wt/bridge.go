@@ -80,6 +80,9 @@ func (b *bridge) WriteHeader(code int) {
 		return
 	}
 	if b.take() == nil {
+		b.conn.mu.Lock()
+		b.conn.started = true
+		b.conn.mu.Unlock()
 		b.conn.switched(b.header)
 	}
 }

@@ -33,7 +33,7 @@ type bridgeConn struct {
 	handed   bool       // Hijack returned it
 	started  bool       // the response's header was sent
 	head     []byte     // bytes written before that
-	rest     bool       // head is of a response other than 101: collect all of it
+	size     int        // of the response that head holds if it is not 101: 0 not known yet, -1 up to Close
 	closed   bool
 	over_    bool // the stream has ended
 	recvEnd  bool
@@ -144,8 +144,11 @@ func (c *bridgeConn) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	c.head = append(c.head, p...)
+	if c.size != 0 {
+		return len(p), c.collected()
+	}
 	i := bytes.Index(c.head, []byte("\r\n\r\n"))
-	if i < 0 || c.rest {
+	if i < 0 {
 		c.mu.Unlock()
 		return len(p), nil
 	}
@@ -156,10 +159,11 @@ func (c *bridgeConn) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		// Its content follows, until Close.
-		c.rest = true
-		c.mu.Unlock()
-		return len(p), nil
+		c.size = -1
+		if n := resp.ContentLength; n >= 0 && n <= maxBridgeHead {
+			c.size = i + 4 + int(n)
+		}
+		return len(p), c.collected()
 	}
 	after := c.head[i+4:]
 	c.head, c.started = nil, true
@@ -171,6 +175,18 @@ func (c *bridgeConn) Write(p []byte) (int, error) {
 		}
 	}
 	return len(p), nil
+}
+
+// collected passes on a response other than 101 once all of its content is
+// there: nothing can follow, and not every handler closes the connection then.
+// Called with c.mu held, it returns without it.
+func (c *bridgeConn) collected() error {
+	complete := c.size > 0 && len(c.head) >= c.size
+	c.mu.Unlock()
+	if complete {
+		return c.Close()
+	}
+	return nil
 }
 
 // Close implements net.Conn: what was written is still sent, then the stream is

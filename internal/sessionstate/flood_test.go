@@ -14,7 +14,7 @@ func TestFloodGuard(t *testing.T) {
 		}
 		return accepted
 	}
-	t.Run("DS-17 H2-114 the burst passes and one more does not", func(t *testing.T) {
+	t.Run("DS-17 the burst passes and one more does not", func(t *testing.T) {
 		for _, burst := range []int{1, 100, DefaultFloodBurst} {
 			g := NewFloodGuard(start, burst, 10)
 			if got := charge(g, start, 2*burst); got != burst {

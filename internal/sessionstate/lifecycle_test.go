@@ -121,14 +121,14 @@ func TestLifecyclePaths(t *testing.T) {
 		name   string
 		events []Event
 	}{
-		{"H2-174 closing", []Event{EventClose, EventCloseSent, EventPeerEnd}},
-		{"H2-175 closed by the peer", []Event{EventPeerClose, EventEndSent, EventPeerEnd}},
-		{"H2-175 closed by the peer, the end with the capsule", []Event{EventPeerClose, EventPeerEnd, EventEndSent}},
-		{"H2-179 ended by the peer", []Event{EventPeerEnd, EventEndSent}},
-		{"H2-174 H2-175 both at once, each ends first", []Event{EventClose, EventCloseSent, EventPeerClose, EventPeerEnd}},
-		{"H2-174 H2-175 both at once, the peer's first", []Event{EventClose, EventPeerClose, EventEndSent, EventPeerEnd}},
-		{"H2-180 reset", []Event{EventAbort}},
-		{"H2-182 the peer never answers", []Event{EventClose, EventCloseSent, EventAbort}},
+		{"closing", []Event{EventClose, EventCloseSent, EventPeerEnd}},
+		{"closed by the peer", []Event{EventPeerClose, EventEndSent, EventPeerEnd}},
+		{"closed by the peer, the end with the capsule", []Event{EventPeerClose, EventPeerEnd, EventEndSent}},
+		{"ended by the peer", []Event{EventPeerEnd, EventEndSent}},
+		{"both at once, each ends first", []Event{EventClose, EventCloseSent, EventPeerClose, EventPeerEnd}},
+		{"both at once, the peer's first", []Event{EventClose, EventPeerClose, EventEndSent, EventPeerEnd}},
+		{"reset", []Event{EventAbort}},
+		{"the peer never answers", []Event{EventClose, EventCloseSent, EventAbort}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if s := walk(t, c.events...); s != Closed {
