@@ -253,10 +253,14 @@ func (c *Conn) encodeEndLocked() {
 	if c.err.Remote {
 		code = http2.ErrCodeNo // it was the peer's error, not ours
 	}
-	if g := &c.goAway; g.said && !g.due && g.last == c.maxPeerID && code == http2.ErrCodeNo {
+	last := c.maxPeerID
+	if c.goAway.final {
+		last = c.goAway.last
+	}
+	if g := &c.goAway; g.said && !g.due && g.last == last && code == http2.ErrCodeNo {
 		return
 	}
-	must(fr.WriteGoAway(c.maxPeerID, code, nil))
+	must(fr.WriteGoAway(last, code, nil))
 }
 
 func must(err error) {

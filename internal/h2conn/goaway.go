@@ -8,9 +8,10 @@ import (
 
 // goAwayState is what was said about the end by either side. Guarded by Conn.mu.
 type goAwayState struct {
-	due  bool   // a GOAWAY with last and NO_ERROR is to be written
-	said bool   // one was written
-	last uint32 // the last id we named or are about to name
+	due   bool   // a GOAWAY with last and NO_ERROR is to be written
+	said  bool   // one was written
+	final bool   // last is final: streams above it were not looked at
+	last  uint32 // the last id we named or are about to name
 
 	received  bool
 	peerLast  uint32
@@ -66,6 +67,7 @@ func (c *Conn) finalGoAwayLocked() {
 	}
 	c.setPhaseLocked(phaseClosing)
 	c.clearTimerLocked(timerGoAway)
+	c.goAway.final = true
 	c.sayGoAwayLocked(c.maxPeerID)
 	c.checkDrainedLocked()
 }

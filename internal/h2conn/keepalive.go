@@ -99,22 +99,30 @@ func (c *Conn) timeoutLocked(id timerID, now time.Time) {
 	case timerIdle:
 		c.goAwayLocked()
 	case timerKeepAlive:
-		p := &c.ping
-		quiet := now.Sub(p.heard)
-		if quiet < c.cfg.KeepAlive {
-			c.setTimerLocked(timerKeepAlive, c.cfg.KeepAlive-quiet)
-			return
-		}
-		p.probing = true
-		c.queuePingLocked(pingProbe)
-		c.setTimerLocked(timerPing, c.cfg.PingTimeout)
+		c.checkAliveLocked(now)
 	case timerPing:
 		if c.ping.probing {
 			c.endLocked(connError(http2.ErrCodeInternal, "peer does not answer PING"))
+			return
 		}
+		c.checkAliveLocked(now)
 	case timerGoAway:
 		c.finalGoAwayLocked()
 	}
+}
+
+// checkAliveLocked asks the peer for a sign of life if there was none for a while.
+func (c *Conn) checkAliveLocked(now time.Time) {
+	if len(c.streams) == 0 {
+		return // the next stream sets the timer
+	}
+	if quiet := now.Sub(c.ping.heard); quiet < c.cfg.KeepAlive {
+		c.setTimerLocked(timerKeepAlive, c.cfg.KeepAlive-quiet)
+		return
+	}
+	c.ping.probing = true
+	c.queuePingLocked(pingProbe)
+	c.setTimerLocked(timerPing, c.cfg.PingTimeout)
 }
 
 // pingKind says what a PING of ours is for.
