@@ -23,8 +23,39 @@ func (s *Session) CloseWithError(code transport.SessionErrorCode, reason string)
 	if !s.end(sessionstate.EventClose, cause) {
 		return nil
 	}
+	s.hurryFinished()
 	s.flushControl()
 	return s.awaitAnswer()
+}
+
+// maxFinished bounds the streams that noteFinished remembers.
+const maxFinished = 32
+
+// noteFinished remembers the last streams that were closed: quic-go may still
+// have their last bytes and their end to send.
+func (s *Session) noteFinished(p *sendPart) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.finished) == maxFinished {
+		copy(s.finished, s.finished[1:])
+		s.finished[maxFinished-1] = p
+		return
+	}
+	s.finished = append(s.finished, p)
+}
+
+// hurryFinished puts what finished streams still have to send before the
+// CONNECT stream, so that WT_CLOSE_SESSION, at which a peer gives streams up,
+// does not overtake it.
+func (s *Session) hurryFinished() {
+	s.mu.Lock()
+	finished := s.finished
+	s.finished = nil
+	s.mu.Unlock()
+	for _, p := range finished {
+		p.q.SetPriority(0, true)
+	}
+	setConnectUrgency(s.str, defaultUrgency)
 }
 
 // awaitAnswer waits for the peer's end of the CONNECT stream, for CloseTimeout.
@@ -88,6 +119,8 @@ func (s *Session) end(e sessionstate.Event, cause *transport.SessionError) bool 
 	s.incoming.Clear()
 	s.mu.Unlock()
 
+	// Who learns of the end may ask for the next session at once.
+	s.c.freeSlot()
 	// The cause stands before the peer can learn of the end.
 	s.cancel(cause)
 	s.holder.Close().Run()

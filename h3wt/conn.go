@@ -42,7 +42,8 @@ type conn struct {
 	// not be waited for, hence an atomic.
 	pool atomic.Int64
 
-	loops sync.WaitGroup // accept loops, header readers, handlers
+	loops    sync.WaitGroup // what ends with the connection: accept loops, header readers
+	handlers sync.WaitGroup // requests, with the application's handlers
 
 	mu sync.Mutex // guards the following
 	// peer is set once the peer's SETTINGS have come and are acceptable.
@@ -57,7 +58,7 @@ type conn struct {
 	waiting int           // streams in awaited
 	sweep   *time.Timer   // set while streams wait for an unknown CONNECT
 	next    quic.StreamID // lowest client-initiated bidirectional ID not seen
-	slots   int           // sessions, and CONNECT requests being decided
+	slots   int           // open sessions, and CONNECT requests being decided
 	busy    int           // requests and handlers that run
 	closing bool          // no new sessions and requests; close when empty
 	cause   error         // why the connection was closed here, if somebody said so
@@ -166,8 +167,9 @@ func (c *conn) takeSlot() bool {
 	return true
 }
 
-// freeSlot gives it back: when the request was refused, or the session's CONNECT
-// stream has ended in both directions.
+// freeSlot gives it back: when the request was refused, or the session has ended.
+// Its CONNECT stream may still wait for the peer's end, for CloseTimeout; a peer
+// that asks for the next session may do so as soon as it knows of the end.
 func (c *conn) freeSlot() {
 	c.mu.Lock()
 	c.slots--
@@ -202,7 +204,9 @@ func (c *conn) leave() {
 
 // emptyLocked reports whether a connection that is being wound down has nothing
 // left on it.
-func (c *conn) emptyLocked() bool { return c.closing && c.slots == 0 && c.busy == 0 }
+func (c *conn) emptyLocked() bool {
+	return c.closing && c.slots == 0 && c.busy == 0 && len(c.sessions) == 0
+}
 
 func (c *conn) closeEmpty() {
 	c.qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
@@ -262,8 +266,11 @@ func (c *conn) remove(s *Session) {
 	c.returnWindow(taken)
 	c.mu.Lock()
 	delete(c.sessions, s.id)
+	empty := c.emptyLocked()
 	c.mu.Unlock()
-	c.freeSlot()
+	if empty {
+		c.closeEmpty()
+	}
 }
 
 // closeWithCause closes the connection; its sessions end with cause.

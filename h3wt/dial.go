@@ -61,8 +61,10 @@ func (c *ClientConn) dial(ctx context.Context, rawURL string, opts *transport.Di
 		return nil, &transport.NotProcessedError{Err: errNoRoom}
 	}
 	s, err := c.connect(ctx, req, opts)
+	if s == nil {
+		c.freeSlot() // otherwise the session does
+	}
 	if err != nil {
-		c.freeSlot()
 		return nil, err
 	}
 	return s, nil
@@ -104,7 +106,8 @@ func (c *ClientConn) newRequest(rawURL string, opts *transport.DialOptions) (*ht
 	return &http.Request{Method: http.MethodConnect, Proto: token, URL: u, Host: target.Authority, Header: header}, nil
 }
 
-// connect sends the request and makes a session of the answer.
+// connect sends the request and makes a session of the answer. With an error it
+// may return a session all the same, which is being closed.
 func (c *ClientConn) connect(ctx context.Context, req *http.Request, opts *transport.DialOptions) (*Session, error) {
 	str, err := c.raw.OpenRequestStream(ctx)
 	if err != nil {
@@ -153,6 +156,7 @@ func (c *ClientConn) connect(ctx context.Context, req *http.Request, opts *trans
 		protocol: protocol,
 		header:   rsp.Header,
 		trailer:  func() http.Header { return rsp.Trailer },
+		urgency:  max(sessionUrgency(req.Header), defaultUrgency),
 	})
 	c.establish(s)
 	s.run()
@@ -161,11 +165,7 @@ func (c *ClientConn) connect(ctx context.Context, req *http.Request, opts *trans
 		// The wait for its answer is not the caller's; it is bounded by
 		// CloseTimeout.
 		go s.CloseWithError(handshake.AlpnError, "")
-		// The slot is given back by the session, not by dial.
-		c.mu.Lock()
-		c.slots++
-		c.mu.Unlock()
-		return nil, err
+		return s, err
 	}
 	c.watchGoAway(s)
 	return s, nil

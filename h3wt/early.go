@@ -111,7 +111,7 @@ func (c *conn) headless(in *incoming, err error) {
 // ends with the stream or with the handler, at last with the connection.
 func (c *conn) toHTTP3(in *incoming) {
 	if in.bidi != nil {
-		c.loops.Go(func() { c.handleBidi(in.bidi) })
+		c.handlers.Go(func() { c.handleBidi(in.bidi) })
 		return
 	}
 	c.loops.Go(func() { c.h3.HandleUnidirectionalStream(in.uni) })

@@ -51,11 +51,11 @@ func requestID(r *http.Request) (quic.StreamID, bool) {
 	return b.StreamID(), true
 }
 
-// raise puts a server's CONNECT stream before all data, which http3 offers on a
-// server only and outside its documentation.
-func raise(str connectStream) {
+// setConnectUrgency sets the urgency of a CONNECT stream, which http3 offers on a
+// server only and outside its documentation. A client's stays at the default.
+func setConnectUrgency(str connectStream, urgency int8) {
 	if p, ok := str.(interface{ SetPriority(int8, bool) }); ok {
-		p.SetPriority(0, true)
+		p.SetPriority(urgency, true)
 	}
 }
 

@@ -1,17 +1,20 @@
 package h3wt
 
 import (
+	"net/http"
 	"slices"
+
+	"github.com/dunglas/httpsfv"
 
 	"github.com/towpath-go/towpath/transport"
 )
 
 // quic-go schedules streams by eight urgencies, strictly, and shares between
 // those of equal urgency. A session's orders are ranked within their group and
-// the ranks mapped onto the urgencies from the default one downwards: the
-// highest order keeps the default, so that no session takes from others what
-// its own priorities give, and so that capsules, which on a client stay at the
-// default, never wait behind data. Ranks beyond the last urgency share it.
+// the ranks mapped onto the urgencies from the session's own one onwards: the
+// highest order keeps it, so that no session takes from others what its own
+// priorities give, and so that capsules, which on a client stay at the default,
+// never wait behind data. Ranks beyond the last urgency share it.
 const (
 	defaultUrgency = 3
 	lastUrgency    = 7
@@ -20,6 +23,7 @@ const (
 // ranks are the live orders of a session, highest first, for each group. It is
 // used only once a stream has a priority other than zero.
 type ranks struct {
+	base   int8 // the session's urgency
 	groups map[*transport.SendGroup][]rank
 	// ranked are the streams in it.
 	ranked map[*sendPart]struct{}
@@ -34,7 +38,7 @@ type rank struct {
 // urgency returns the urgency of a stream with priority p.
 func (r *ranks) urgency(p transport.Priority) int8 {
 	i, _ := find(r.groups[p.Group], p.Order)
-	return int8(min(defaultUrgency+i, lastUrgency))
+	return int8(min(int(r.base)+i, lastUrgency))
 }
 
 func find(list []rank, order int64) (int, bool) {
@@ -47,6 +51,26 @@ func find(list []rank, order int64) (int, bool) {
 		}
 		return 0
 	})
+}
+
+// sessionUrgency is the urgency that a request's Priority field (RFC 9218
+// section 4) gives to the session: to the CONNECT stream by http3, to the streams
+// of the session here. The incremental parameter has no use among a session's
+// streams, which share anyway.
+func sessionUrgency(h http.Header) int8 {
+	d, err := httpsfv.UnmarshalDictionary(h["Priority"])
+	if err != nil {
+		return defaultUrgency
+	}
+	m, _ := d.Get("u")
+	item, ok := m.(httpsfv.Item)
+	if !ok {
+		return defaultUrgency
+	}
+	if u, ok := item.Value.(int64); ok && u >= 0 && u <= lastUrgency {
+		return int8(u)
+	}
+	return defaultUrgency
 }
 
 // add enters a stream. It reports whether the ranks of others have changed.
@@ -86,7 +110,7 @@ func (s *Session) prioritize(p *sendPart, prio transport.Priority) {
 	s.mu.Lock()
 	r := &s.ranks
 	if r.groups == nil {
-		if prio == (transport.Priority{}) && p.priority == prio {
+		if prio == (transport.Priority{}) && p.priority == prio && r.base == defaultUrgency {
 			s.mu.Unlock()
 			return
 		}

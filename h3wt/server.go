@@ -114,7 +114,7 @@ func (s *Server) Serve(pc net.PacketConn) error {
 }
 
 // ServeQUICConn serves one connection that the caller has accepted, until it
-// ends. Its quic.Config must have datagrams and stream reset partial delivery
+// ends and its handlers have returned. Its quic.Config must have datagrams and stream reset partial delivery
 // enabled and should be made with [Server.ConfigureQUIC].
 func (s *Server) ServeQUICConn(qc *quic.Conn) error {
 	s.init()
@@ -168,6 +168,9 @@ func (s *Server) serveConn(qc *quic.Conn, g *growth) error {
 	<-qc.Context().Done()
 	c.stopSweep()
 	c.loops.Wait()
+	if g == nil {
+		c.handlers.Wait()
+	}
 	return context.Cause(qc.Context())
 }
 
@@ -233,8 +236,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Close closes every connection at once with H3_NO_ERROR; the sessions end
-// without code and reason. It returns when all goroutines of the server have
-// ended, handlers included.
+// without code and reason. It returns when the goroutines of the server have
+// ended. For handlers it does not wait; the contexts of their requests end.
 func (s *Server) Close() error {
 	for _, c := range s.stop(serverClosed) {
 		c.closeWithCause(http3.ErrCodeNoError, nil)

@@ -64,6 +64,7 @@ type Session struct {
 	control       control
 	flood         *sessionstate.FloodGuard
 	ranks         ranks
+	finished      []*sendPart // the last streams that were closed
 	outgoing      *sessionstate.DatagramQueue
 	incoming      *sessionstate.DatagramQueue
 	datagramReady chan struct{} // 1 slot
@@ -111,6 +112,7 @@ type sessionParams struct {
 	protocol string
 	header   http.Header
 	trailer  func() http.Header
+	urgency  int8 // of the session, RFC 9218
 }
 
 var _ transport.Session = (*Session)(nil)
@@ -144,6 +146,7 @@ func newSession(p sessionParams) *Session {
 		outgoing:      sessionstate.NewDatagramQueue(cfg.OutgoingDatagramQueue, cfg.DatagramDrop, cfg.OutgoingMaxAge),
 		incoming:      sessionstate.NewDatagramQueue(cfg.IncomingDatagramQueue, cfg.DatagramDrop, cfg.IncomingMaxAge),
 		datagramReady: make(chan struct{}, 1),
+		ranks:         ranks{base: p.urgency},
 	}
 	s.info = transport.Info{
 		Protocol:            transport.HTTP3,

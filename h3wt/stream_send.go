@@ -301,6 +301,7 @@ func (p *sendPart) finish() {
 	// An error says that the peer stopped the stream or the connection is
 	// over; Close reports neither.
 	p.q.Close()
+	p.d.s.noteFinished(p)
 	p.end(sendClosed, net.ErrClosed)
 }
 
@@ -337,7 +338,8 @@ func (p *sendPart) abort() {
 	}
 	s.mu.Unlock()
 	if !over {
-		p.start()
+		// A stream that has not begun does not begin any more.
+		p.begin.Do(func() {})
 		p.q.CancelWrite(codeSessionGone)
 	}
 }

@@ -339,7 +339,7 @@ func (q *request) accept(status int, protocol string, opts *transport.UpgradeOpt
 		}
 		return nil, fmt.Errorf("h3wt: accepting the session: %w", err)
 	}
-	raise(str)
+	setConnectUrgency(str, 0) // capsules before data
 	q.r.Trailer = nil
 	config := opts.Config
 	if config == nil {
@@ -353,8 +353,15 @@ func (q *request) accept(status int, protocol string, opts *transport.UpgradeOpt
 		protocol: protocol,
 		header:   q.r.Header,
 		trailer:  func() http.Header { return q.r.Trailer },
+		urgency:  sessionUrgency(q.r.Header),
 	})
 	c.establish(s)
 	s.run()
+	c.mu.Lock()
+	closing := c.closing
+	c.mu.Unlock()
+	if closing {
+		s.Drain() // an error says that the session is over already
+	}
 	return s, nil
 }
