@@ -37,7 +37,8 @@ type Config struct {
 	// Default 16 KiB.
 	MaxFrameSize uint32
 	// MaxHeaderListSize bounds a received header list as RFC 9113, section
-	// 6.5.2, counts it. Default 64 KiB. The compressed block may have twice that.
+	// 6.5.2, counts it. Default 64 KiB, at most 256 MiB. The compressed block may
+	// have twice that.
 	MaxHeaderListSize uint32
 	// MaxHeaderFields bounds the number of fields in a received list. Default
 	// 512.
@@ -139,6 +140,7 @@ func (c *Config) withDefaults(server bool) Config {
 	setDefault(&d.MaxFrameSize, minMaxFrameSize)
 	d.MaxFrameSize = min(max(d.MaxFrameSize, minMaxFrameSize), maxMaxFrameSize)
 	setDefault(&d.MaxHeaderListSize, 64<<10)
+	d.MaxHeaderListSize = min(d.MaxHeaderListSize, maxHeaderList)
 	setDefault(&d.MaxHeaderFields, 512)
 	setDefault(&d.MaxContinuations, 16+int(d.blockLimit()/minMaxFrameSize))
 	setDefault(&d.HeaderTableSize, defaultTableSize)
@@ -174,6 +176,9 @@ func (c *Config) withDefaults(server bool) Config {
 	setDefault(&d.MaxSettings, 100)
 	return d
 }
+
+// maxHeaderList bounds MaxHeaderListSize, so that twice that fits every int.
+const maxHeaderList = 256 << 20
 
 // blockLimit bounds the compressed bytes of a header block: beyond it the list
 // cannot be within its own limit, and decoding on for the sake of the tables is

@@ -324,35 +324,38 @@ func (c *Conn) readPriority(fh http2.FrameHeader) error {
 // readPriorityUpdate hands on a priority signal of RFC 9218, section 7.1.
 func (c *Conn) readPriorityUpdate(f *http2.PriorityUpdateFrame) error {
 	id := f.PrioritizedStreamID
-	c.mu.Lock()
-	defer c.unlock()
-	c.glitchLocked(1)
-	if c.streams[id] == nil && !c.idleLocked(id) {
-		return nil // closed
-	}
 	if id%2 == 0 {
 		return connError(http2.ErrCodeProtocol, "PRIORITY_UPDATE for stream %d", id)
 	}
-	if len(f.Priority) > maxPriorityValue {
-		return nil
+	c.mu.Lock()
+	c.glitchLocked(1)
+	s, idle := c.streams[id], c.idleLocked(id)
+	keep := len(f.Priority) <= maxPriorityValue
+	var err error
+	if idle && keep {
+		err = c.idlePriorityLocked(id, f.Priority)
 	}
-	if s := c.streams[id]; s != nil {
-		if p, ok := s.recvr.(PriorityReceiver); ok {
-			c.unlock()
-			p.PriorityUpdate(f.Priority)
-			c.mu.Lock()
-		}
-		return nil
+	c.unlock()
+	if s == nil || !keep {
+		return err
 	}
-	// "Servers MUST ... treat it as a connection error of type PROTOCOL_ERROR" if
-	// idle streams with a priority and active streams exceed the stream limit.
+	if p, ok := s.recvr.(PriorityReceiver); ok {
+		p.PriorityUpdate(f.Priority)
+	}
+	return nil
+}
+
+// idlePriorityLocked keeps a priority for a stream to come. "Servers ... MUST
+// respond with a connection error of type PROTOCOL_ERROR" if those streams and
+// the active ones exceed the stream limit.
+func (c *Conn) idlePriorityLocked(id uint32, value string) error {
 	if _, ok := c.idlePrio[id]; !ok && uint64(len(c.idlePrio)+len(c.streams)) >= uint64(c.local.MaxConcurrentStreams) {
 		return connError(http2.ErrCodeProtocol, "PRIORITY_UPDATE beyond the stream limit")
 	}
 	if c.idlePrio == nil {
 		c.idlePrio = make(map[uint32]string)
 	}
-	c.idlePrio[id] = f.Priority
+	c.idlePrio[id] = value
 	return nil
 }
 

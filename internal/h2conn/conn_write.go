@@ -2,6 +2,7 @@ package h2conn
 
 import (
 	"bytes"
+	"net"
 	"sync"
 	"time"
 
@@ -84,7 +85,7 @@ func (c *Conn) writeLoop() {
 			w.out = w.out[:0]
 			if err != nil {
 				c.end(&ConnError{Code: http2.ErrCodeInternal, Reason: "cannot write", Cause: err})
-				c.nc.Close()
+				c.closeSocket()
 				return
 			}
 			if !last {
@@ -107,6 +108,15 @@ func (c *Conn) writeLoop() {
 	select {
 	case <-c.readDone:
 	case <-t.C:
+	}
+	c.closeSocket()
+}
+
+// closeSocket closes the socket below TLS first: the TLS connection would try to
+// say goodbye once more, and wait for a peer that does not read.
+func (c *Conn) closeSocket() {
+	if t, ok := c.nc.(interface{ NetConn() net.Conn }); ok {
+		t.NetConn().Close()
 	}
 	c.nc.Close()
 }

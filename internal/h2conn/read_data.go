@@ -158,8 +158,8 @@ func (c *Conn) recvEnd(s *Stream, trailers *Header) error {
 // readWindowUpdate opens a send window.
 func (c *Conn) readWindowUpdate(f *http2.WindowUpdateFrame) error {
 	c.mu.Lock()
-	defer c.unlock()
 	if f.StreamID != 0 && c.idleLocked(f.StreamID) {
+		c.unlock()
 		return connError(http2.ErrCodeProtocol, "WINDOW_UPDATE on idle stream %d", f.StreamID)
 	}
 	// An update that no data of ours has asked for is work without use.
@@ -168,23 +168,26 @@ func (c *Conn) readWindowUpdate(f *http2.WindowUpdateFrame) error {
 	} else {
 		c.glitchLocked(1)
 	}
-	if f.StreamID == 0 {
-		if !c.send.add(int64(f.Increment)) {
-			return connError(http2.ErrCodeFlowControl, "connection window above 2^31-1")
-		}
-		c.wakeLocked()
-		return nil
-	}
-	s := c.streams[f.StreamID]
-	if s == nil {
+	w, s := &c.send, c.streams[f.StreamID]
+	switch {
+	case f.StreamID == 0:
+	case s != nil:
+		w = &s.send
+	default:
+		c.unlock()
 		return nil // may well come after the end (section 5.1)
 	}
-	if !s.send.add(int64(f.Increment)) {
-		c.unlock()
-		err := c.streamFault(s.id, http2.ErrCodeFlowControl, "stream window above 2^31-1")
-		c.mu.Lock()
-		return err
+	ok := w.add(int64(f.Increment))
+	if ok && s != nil {
+		c.scheduleLocked(s)
 	}
-	c.scheduleLocked(s)
-	return nil
+	c.wakeLocked()
+	c.unlock()
+	switch {
+	case ok:
+		return nil
+	case s != nil:
+		return c.streamFault(s.id, http2.ErrCodeFlowControl, "stream window above 2^31-1")
+	}
+	return connError(http2.ErrCodeFlowControl, "connection window above 2^31-1")
 }

@@ -214,7 +214,8 @@ func (c *Conn) UpdateSettings(list ...http2.Setting) error {
 
 const maxUnackedSettings = 16
 
-// SettingsReceived is closed when the peer's first SETTINGS were processed.
+// SettingsReceived is closed when the peer's first SETTINGS were processed: never,
+// if the connection ends before (see Done).
 func (c *Conn) SettingsReceived() <-chan struct{} { return c.settingsIn }
 
 // PeerSettings returns the peer's latest settings, and whether any came.
