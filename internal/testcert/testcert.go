@@ -54,8 +54,21 @@ func New(tb testing.TB) *Cert {
 // Make makes a certificate.
 func Make(tb testing.TB, o Options) *Cert {
 	tb.Helper()
+	c, err := Generate(o)
+	if err != nil {
+		tb.Fatalf("testcert: %v", err)
+	}
+	return c
+}
+
+// Generate is Make for examples, which have no testing.TB.
+func Generate(o Options) (*Cert, error) {
 	if o.Key == nil {
-		o.Key = newKey(tb)
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		o.Key = key
 	}
 	if o.NotBefore.IsZero() {
 		o.NotBefore = time.Now().Add(-time.Hour)
@@ -83,11 +96,11 @@ func Make(tb testing.TB, o Options) *Cert {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, o.Key.Public(), o.Key)
 	if err != nil {
-		tb.Fatalf("testcert: %v", err)
+		return nil, err
 	}
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
-		tb.Fatalf("testcert: %v", err)
+		return nil, err
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(leaf)
@@ -95,17 +108,7 @@ func Make(tb testing.TB, o Options) *Cert {
 		TLS:  tls.Certificate{Certificate: [][]byte{der}, PrivateKey: o.Key, Leaf: leaf},
 		Leaf: leaf,
 		Pool: pool,
-	}
-}
-
-// newKey returns an ECDSA P-256 key.
-func newKey(tb testing.TB) crypto.Signer {
-	tb.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatalf("testcert: %v", err)
-	}
-	return k
+	}, nil
 }
 
 // Hash is the SHA-256 of the certificate's DER encoding, as
