@@ -35,7 +35,7 @@ type bridgeConn struct {
 	head     []byte     // bytes written before that
 	size     int        // of the response that head holds if it is not 101: 0 not known yet, -1 up to Close
 	closed   bool
-	over_    bool // the stream has ended
+	lost     bool // the stream has ended abruptly
 	recvEnd  bool
 	sendEnd  bool
 	released bool
@@ -57,6 +57,16 @@ func (c *bridgeConn) hand() bool {
 	first := !c.handed
 	c.handed = true
 	return first
+}
+
+// unclaimed ends the connection if its handler returned without taking it.
+func (c *bridgeConn) unclaimed() {
+	c.mu.Lock()
+	due := c.live && !c.handed
+	c.mu.Unlock()
+	if due {
+		_ = c.Close()
+	}
 }
 
 // Headers implements h2conn.Receiver; never called on a server.
@@ -89,7 +99,7 @@ func (c *bridgeConn) PriorityUpdate(value string) { setPriority(c.x.st, []string
 func (c *bridgeConn) over(err error) {
 	c.x.ended(err)
 	c.mu.Lock()
-	c.over_ = true
+	c.lost = true
 	c.mu.Unlock()
 	c.check()
 }
@@ -105,7 +115,7 @@ func (c *bridgeConn) sideEnded(side *bool) {
 // check releases the exchange once the stream has ended.
 func (c *bridgeConn) check() {
 	c.mu.Lock()
-	due := c.live && !c.released && (c.over_ || c.recvEnd && c.sendEnd)
+	due := c.live && !c.released && (c.lost || c.recvEnd && c.sendEnd)
 	if due {
 		c.released = true
 		if c.timer != nil {

@@ -109,6 +109,9 @@ func (x *exchange) run() {
 	defer x.cancel(errHandlerDone)
 	if x.call() {
 		x.w.finish()
+		if x.bridge != nil {
+			x.bridge.conn.unclaimed()
+		}
 	}
 	if x.recv != nil && !x.taken() {
 		x.recv.abandon(http.ErrBodyReadAfterClose)

@@ -711,6 +711,7 @@ func TestHandlersBounded(t *testing.T) {
 		}
 		mu.Unlock()
 		close(release)
+		synctest.Wait()
 		get(p, id, "GET", "/")
 		p.SkipUntil("response", func(f h2test.Frame) bool { h, ok := f.(h2test.Headers); return ok && h.StreamID == id })
 	})
@@ -855,4 +856,3 @@ func TestReverseProxy(t *testing.T) {
 		}
 	})
 }
-
