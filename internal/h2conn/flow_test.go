@@ -72,7 +72,7 @@ func TestSendWindows(t *testing.T) {
 			s.WantData("end", 1, true, "")
 		}, set(window, 10))
 	})
-	t.Run("H2-175 END_STREAM needs no window", func(t *testing.T) {
+	t.Run("END_STREAM needs no window", func(t *testing.T) {
 		serverTest(t, nil, func(t *testing.T, s *server) {
 			s.WriteHeaders(1, true, get...)
 			r := s.stream(1)
@@ -285,7 +285,7 @@ func TestReceiveWindows(t *testing.T) {
 			s.WantRST("one byte above the held window", 3, http2.ErrCodeFlowControl)
 		})
 	})
-	t.Run("DS-19 connection credit is withheld above ReceiveBuffer", func(t *testing.T) {
+	t.Run("connection credit is withheld above ReceiveBuffer", func(t *testing.T) {
 		cfg := &h2conn.Config{ReceiveBuffer: 100_000, ConnWindow: 65535, MaxConnWindow: 65535}
 		serverTest(t, cfg, func(t *testing.T, s *server) {
 			s.WriteHeaders(1, false, post...)
@@ -346,18 +346,18 @@ func TestReceiveWindows(t *testing.T) {
 }
 
 func TestWindowGrowth(t *testing.T) {
-	t.Run("H2-154 windows grow to their maximum at speed", func(t *testing.T) {
+	t.Run("windows grow to their maximum at speed", func(t *testing.T) {
 		if stream, conn := growth(t, nil, 0); stream <= 1<<20 || conn <= 4<<20 {
 			t.Errorf("largest updates %d and %d", stream, conn)
 		}
 	})
-	t.Run("H2-154 windows of a slow stream do not grow", func(t *testing.T) {
+	t.Run("windows of a slow stream do not grow", func(t *testing.T) {
 		// 16 KiB in 10 ms are less than a quarter of a window per round trip.
 		if stream, conn := growth(t, nil, 10*time.Millisecond); stream > 128<<10+16384 || conn > 512<<10+16384 {
 			t.Errorf("largest updates %d and %d", stream, conn)
 		}
 	})
-	t.Run("DS-19 windows do not grow if the owner says no", func(t *testing.T) {
+	t.Run("windows do not grow if the owner says no", func(t *testing.T) {
 		if stream, conn := growth(t, &h2conn.Config{MayGrow: func() bool { return false }}, 0); stream > 256<<10 || conn > 1<<20 {
 			t.Errorf("largest updates %d and %d", stream, conn)
 		}

@@ -162,7 +162,7 @@ func TestGoAway(t *testing.T) {
 			s.WantClosed("end")
 		})
 	})
-	t.Run("H2-180 a lost connection fails every stream", func(t *testing.T) {
+	t.Run("a lost connection fails every stream", func(t *testing.T) {
 		clientTest(t, nil, func(t *testing.T, c *client) {
 			a, b := c.open(get, true), c.open(get, false)
 			c.Peer.Close()

@@ -183,15 +183,14 @@ func contentLength(fields []hpack.HeaderField) (int64, string) {
 	return length, ""
 }
 
-// parseRequest checks a request. extended tells whether we have announced
-// ENABLE_CONNECT_PROTOCOL.
-func parseRequest(b *headerBlock, extended bool) (h *Header, length int64, reason string) {
+// parseRequest checks a request.
+func parseRequest(b *headerBlock) (h *Header, length int64, reason string) {
 	p, regular, reason := splitFields(b.fields, requestFields)
 	if reason == "" {
 		length, reason = contentLength(regular)
 	}
 	if reason == "" {
-		reason = checkRequest(&p, regular, extended)
+		reason = checkRequest(&p, regular, b.extended)
 	}
 	if reason != "" {
 		return nil, -1, reason
@@ -291,7 +290,7 @@ func checkOwnFields(fields []hpack.HeaderField, kind fieldsKind) error {
 	case reason != "":
 	case kind == requestFields && p.method == "":
 		reason = "no :method"
-	case kind == responseFields && len(p.status) != 3:
+	case kind == responseFields && (len(p.status) != 3 || p.status == "101"):
 		reason = "no valid :status"
 	}
 	if reason != "" {

@@ -69,7 +69,7 @@ func TestMalformedRequests(t *testing.T) {
 		{"BP-024 connection", with(get, "connection", "keep-alive")},
 		{"BP-024 keep-alive", with(get, "keep-alive", "x")},
 		{"BP-024 proxy-connection", with(get, "proxy-connection", "x")},
-		{"BP-024 H2-030 transfer-encoding", with(get, "transfer-encoding", "chunked")},
+		{"BP-024 transfer-encoding", with(get, "transfer-encoding", "chunked")},
 		{"BP-024 upgrade", with(get, "upgrade", "x")},
 		{"BP-024 te: gzip", with(get, "te", "gzip")},
 		{"BP-024 te: trailers, gzip", with(get, "te", "trailers, gzip")},
@@ -189,7 +189,7 @@ func TestMalformedResponses(t *testing.T) {
 		{"BP-024 :method in a response", true, []string{":status", "200", ":method", "GET"}},
 		{"BP-024 status 101", false, []string{":status", "101"}},
 		{"BP-024 interim response with END_STREAM", true, []string{":status", "100"}},
-		{"BP-024 H2-030 transfer-encoding", false, []string{":status", "200", "transfer-encoding", "chunked"}},
+		{"BP-024 transfer-encoding", false, []string{":status", "200", "transfer-encoding", "chunked"}},
 		{"BP-024 connection", false, []string{":status", "200", "connection", "x"}},
 		{"BP-024 upper-case name", false, []string{":status", "200", "A", "x"}},
 	}
@@ -434,11 +434,22 @@ func TestHeaderEncoding(t *testing.T) {
 			st := s.stream(1).st
 			for i, f := range [][]hpack.HeaderField{
 				nil, fields("a", "b"), fields(":status", "20"), fields(":status", "200", "A", "b"),
-				fields(":status", "200", "a", "b\r\nc: d"), fields(":status", "200", "connection", "close"),
+				fields(":status", "200", "a", "b\r\nc: d"), fields(":status", "200", "connection", "close"), fields(":status", "101"),
 			} {
 				if err := st.WriteHeaders(f, false, nil); err == nil {
 					t.Errorf("list %d was taken", i)
 				}
+			}
+			if err := st.WriteHeaders(fields(":status", "103"), true, nil); err == nil {
+				t.Error("an interim response as the end was taken")
+			}
+			s.WantIdle("nothing was sent")
+			if err := st.WriteHeaders(ok200, false, nil); err != nil {
+				t.Error(err)
+			}
+			s.WantHeaders("answer", 1)
+			if err := st.WriteHeaders(ok200, false, nil); err == nil {
+				t.Error("a second response was taken")
 			}
 			s.WantIdle("nothing was sent")
 		})

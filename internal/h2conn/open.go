@@ -92,15 +92,14 @@ func (c *Conn) slotLocked() bool {
 
 // grantLocked opens streams for those who wait longest.
 func (c *Conn) grantLocked() {
-	if c.phase != phaseOpen {
-		c.failWaitersLocked()
-		return
-	}
-	for len(c.waiters) > 0 && c.slotLocked() {
+	for c.phase == phaseOpen && len(c.waiters) > 0 && c.slotLocked() {
 		w := c.waiters[0]
 		c.waiters = slices.Delete(c.waiters, 0, 1)
 		w.st, w.err = c.openLocked(w.open)
 		close(w.granted)
+	}
+	if c.phase != phaseOpen {
+		c.failWaitersLocked()
 	}
 }
 
@@ -116,7 +115,7 @@ func (c *Conn) failWaitersLocked() {
 }
 
 func (c *Conn) openLocked(o *Open) (*Stream, error) {
-	// "An endpoint that ... MUST NOT" is not said, but the peer would refuse it.
+	// The limit is advisory (section 6.5.2); a request above it would be refused.
 	if listSize(o.Fields) > uint64(c.peer.MaxHeaderListSize) {
 		return nil, ErrHeaderListTooLarge
 	}

@@ -241,7 +241,7 @@ func TestSettings(t *testing.T) {
 			})
 		}
 	})
-	t.Run("H2-011 own settings and window come first", func(t *testing.T) {
+	t.Run("own settings and window come first", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newServer(t, &h2conn.Config{ConnectProtocol: true, Settings: []http2.Setting{set(0x2b60, 1)}, MaxFrameSize: 1 << 16})
 			s.Preface()
@@ -267,7 +267,7 @@ func TestSettings(t *testing.T) {
 			c.stop()
 		})
 	})
-	t.Run("H2-072 our settings bind the peer from its acknowledgement", func(t *testing.T) {
+	t.Run("our settings bind the peer from its acknowledgement", func(t *testing.T) {
 		serverTest(t, &h2conn.Config{ConnectProtocol: true, Settings: []http2.Setting{set(0x2b61, 1)}}, func(t *testing.T, s *server) {
 			seen := func(id uint32) uint32 {
 				s.WriteHeaders(id, true, get...)
@@ -300,7 +300,7 @@ func TestSettings(t *testing.T) {
 			}
 		})
 	})
-	t.Run("H2-072 unacknowledged updates are bounded", func(t *testing.T) {
+	t.Run("unacknowledged updates are bounded", func(t *testing.T) {
 		serverTest(t, nil, func(t *testing.T, s *server) {
 			for i := range 16 {
 				if err := s.c.UpdateSettings(set(0x2b61, 2)); err != nil {
@@ -413,7 +413,7 @@ func TestHeaderBlockOrder(t *testing.T) {
 }
 
 func TestErrorText(t *testing.T) {
-	t.Run("DS-21 debug data of the peer is escaped", func(t *testing.T) {
+	t.Run("debug data of the peer is escaped", func(t *testing.T) {
 		clientTest(t, nil, func(t *testing.T, c *client) {
 			c.open(get, true)
 			c.WriteRawFrame(http2.FrameGoAway, 0, 0, append([]byte{0, 0, 0, 1, 0, 0, 0, 0xb}, "\x1b[31m\r\nred"...))

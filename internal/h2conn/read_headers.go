@@ -16,6 +16,7 @@ type headerBlock struct {
 	id        uint32
 	endStream bool
 	local     Settings // ours that the peer had acknowledged before it
+	extended  bool     // we have announced ENABLE_CONNECT_PROTOCOL
 	fields    []hpack.HeaderField
 	size      uint64 // of the list, as far as it was decoded
 	bytes     uint64 // compressed
@@ -158,6 +159,7 @@ func (c *Conn) headersEnd(selfDependent bool) error {
 // acceptLocked makes the stream of a request, or returns nil if it is not to be.
 func (c *Conn) acceptLocked(b *headerBlock) *Stream {
 	c.maxPeerID = b.id
+	b.extended = c.local.ConnectProtocol
 	prio := c.idlePrio[b.id]
 	for id := range c.idlePrio {
 		if id <= b.id { // the ids between are closed now (section 5.1.1)
@@ -203,7 +205,7 @@ func (c *Conn) request(s *Stream, b *headerBlock) error {
 	if b.tooLarge {
 		return c.answerTooLarge(s)
 	}
-	h, length, reason := parseRequest(b, c.local.ConnectProtocol)
+	h, length, reason := parseRequest(b)
 	if reason != "" {
 		return c.rejectHeaders(s, true, http2.ErrCodeProtocol, reason)
 	}

@@ -1,13 +1,19 @@
 package h2conn
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/towpath-go/towpath/internal/memconn"
 )
 
 func TestStreamStates(t *testing.T) {
@@ -204,4 +210,33 @@ func TestConfigDefaults(t *testing.T) {
 	if odd.MaxFrameSize != 16384 || odd.ConnWindow != 65535 || odd.WriteBuffer != minWriteBuffer || odd.MaxHeaderListSize != maxHeaderList || odd.HeaderTableSize != 0 || odd.KeepAlive != 0 {
 		t.Errorf("%+v", odd)
 	}
+}
+
+// TestStreamIDsEnd lets a client run out of stream ids.
+func TestStreamIDsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := memconn.Pipe(nil)
+		c := Client(here, nil)
+		http2.NewFramer(there, nil).WriteSettings()
+		go io.Copy(io.Discard, there) // ends when c closes
+		<-c.SettingsReceived()
+		c.mu.Lock()
+		c.nextID = maxStreamID
+		c.mu.Unlock()
+		open := func() (*Stream, error) {
+			return c.OpenStream(t.Context(), &Open{Receiver: discard{}, Fields: []hpack.HeaderField{{Name: ":method", Value: "GET"}}})
+		}
+		st, err := open()
+		if err != nil || st.ID() != maxStreamID {
+			t.Errorf("the last id: %v %v", st, err)
+		}
+		for range 2 {
+			if _, err := open(); !errors.Is(err, ErrGoAway) {
+				t.Errorf("beyond it: %v", err)
+			}
+		}
+		st.Reset(http2.ErrCodeCancel)
+		there.CloseWrite()
+		<-c.Done() // with its last stream
+	})
 }

@@ -54,7 +54,8 @@ type Source interface {
 	// go out at once. It writes at most len(dst) bytes and returns their number,
 	// and end if nothing follows them. 0, false means nothing now: Fill is next
 	// called after Stream.Wake. dst may be empty if only END_STREAM could be
-	// sent. It must not block.
+	// sent, and must not be kept. It must not block. It may be called once more
+	// after the stream was reset.
 	Fill(dst []byte) (n int, end bool)
 }
 
@@ -91,6 +92,7 @@ type Stream struct {
 	send       sendWindow
 
 	headersOut int  // header lists queued
+	answered   bool // server: the final response is among them, or written
 	sendEnds   bool // the last one queued or the Source's end: nothing may follow
 	ready      bool // the final header list is written: the Source may be asked
 	src        Source
@@ -199,6 +201,10 @@ func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool, onWrite func
 	if err := checkOwnFields(fields, responseFields); err != nil {
 		return err
 	}
+	interim := fields[0].Value[0] == '1'
+	if interim && end {
+		return errors.New("h2conn: an interim response cannot be the end")
+	}
 	c.mu.Lock()
 	defer c.unlock()
 	switch {
@@ -206,7 +212,10 @@ func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool, onWrite func
 		return s.reason
 	case !s.state.canSend() || s.sendEnds:
 		return ErrStreamClosed
+	case s.answered:
+		return errors.New("h2conn: the final response was sent already")
 	}
+	s.answered = !interim
 	c.queueHeadersLocked(&headersOut{st: s, fields: fields, end: end, onWrite: onWrite})
 	return nil
 }

@@ -189,7 +189,7 @@ func TestStreamLimit(t *testing.T) {
 			}
 		})
 	})
-	t.Run("H2-042 H2-043 the handler refuses", func(t *testing.T) {
+	t.Run("H2-042 the handler refuses", func(t *testing.T) {
 		serverTest(t, limit, func(t *testing.T, s *server) {
 			s.accept = func(*stream) bool { return false }
 			for id := uint32(1); id < 20; id += 2 {
@@ -305,7 +305,7 @@ func TestResponse(t *testing.T) {
 			c.WantIdle("all said")
 		})
 	})
-	t.Run("H2-071 the response's snapshot is what we acknowledged before it", func(t *testing.T) {
+	t.Run("the response's snapshot is what we acknowledged before it", func(t *testing.T) {
 		serverTest(t, &h2conn.Config{KnownSettings: []http2.SettingID{0x2b61}}, func(t *testing.T, s *server) {
 			s.WriteHeaders(1, false, post...)
 			r := s.stream(1)
@@ -319,7 +319,7 @@ func TestResponse(t *testing.T) {
 			}
 		}, set(0x2b61, 4))
 	})
-	t.Run("H2-028 an answered request that goes on is stopped with NO_ERROR", func(t *testing.T) {
+	t.Run("an answered request that goes on is stopped with NO_ERROR", func(t *testing.T) {
 		serverTest(t, nil, func(t *testing.T, s *server) {
 			s.WriteHeaders(1, false, post...)
 			r := s.stream(1)
