@@ -75,6 +75,14 @@ func (s *Session) chargeLocked(n int) {
 		return
 	}
 	s.charged = want
+	s.effectLocked(e)
+	if want == 0 && s.life == sessionstate.Closed {
+		s.effectLocked(s.holder.Close())
+	}
+}
+
+// effectLocked has what a change of the budget causes done once the lock is free.
+func (s *Session) effectLocked(e *sessionstate.Effect) {
 	if e != nil {
 		s.after.effects = append(s.after.effects, e)
 	}
@@ -84,15 +92,13 @@ func (s *Session) chargeLocked(n int) {
 // it has ended. What streams still hold for the application to read stays
 // charged until it is read or nobody refers to the session any more.
 func (s *Session) settleLocked() {
-	s.after.effects = append(s.after.effects, s.holder.Close())
-	s.holder = s.budget.Register(nil, nil)
-	s.charged = 0
+	s.effectLocked(s.holder.Close())
 	left := s.held
-	s.held = 0
+	s.held, s.charged = 0, 0
 	if left == 0 {
-		s.after.effects = append(s.after.effects, s.holder.Close())
 		return
 	}
+	s.holder = s.budget.Register(nil, nil)
 	s.chargeLocked(left)
 	runtime.AddCleanup(s, func(h *sessionstate.Holder) { h.Close().Run() }, s.holder)
 }

@@ -18,6 +18,7 @@ const quantum = maxStreamCapsule
 // Both levels are binary heaps. Neither allocates once its slice has grown.
 type sched struct {
 	groups map[*transport.SendGroup]*schedGroup
+	none   *schedGroup   // the nil group, kept since most streams are in it
 	active []*schedGroup // heap: those with a ready stream
 	now    uint64        // virtual time of the group served last
 	turn   uint64        // orders arrivals, of groups and of streams
@@ -45,13 +46,20 @@ type schedEnt struct {
 
 // join makes e a member of the group that p names. It must not be a member yet.
 func (c *sched) join(e *schedEnt, p transport.Priority) {
-	g := c.groups[p.Group]
+	g := c.none
+	if p.Group != nil {
+		g = c.groups[p.Group]
+	}
 	if g == nil {
-		if c.groups == nil {
-			c.groups = make(map[*transport.SendGroup]*schedGroup)
-		}
 		g = &schedGroup{key: p.Group, index: -1}
-		c.groups[p.Group] = g
+		switch {
+		case p.Group == nil:
+			c.none = g
+		case c.groups == nil:
+			c.groups = map[*transport.SendGroup]*schedGroup{p.Group: g}
+		default:
+			c.groups[p.Group] = g
+		}
 	}
 	g.refs++
 	e.group, e.order, e.index = g, p.Order, -1
@@ -64,7 +72,7 @@ func (c *sched) leave(e *schedEnt) {
 	}
 	c.remove(e)
 	e.group.refs--
-	if e.group.refs == 0 {
+	if e.group.refs == 0 && e.group != c.none {
 		delete(c.groups, e.group.key)
 	}
 	e.group = nil

@@ -30,12 +30,16 @@ func (s *Session) enterLocked(e sessionstate.Event) bool {
 		}
 		s.answering = true
 		s.boundLocked(s.answerTimeout())
-		s.wakeLocked()
+		// Also if Fill was not idle: the carrier may wait for window, which
+		// END_STREAM does not need.
+		s.idle = false
+		s.after.add(afterWake)
 	case sessionstate.Closed:
 		if s.timer != nil {
 			s.timer.Stop()
 			s.timer = nil
 		}
+		s.flushing = false
 		s.outgoing.rest = nil
 		s.settleLocked()
 		close(s.closed)
@@ -211,8 +215,8 @@ func (s *Session) failLocked(err error) {
 func (s *Session) peerClosedLocked(e sessionstate.Event, code uint32, reason string) {
 	s.dropUnsentLocked() // nobody reads it any more
 	s.endLocked(&transport.SessionError{Code: transport.SessionErrorCode(code), Reason: reason, Remote: true})
-	s.dropStreamsLocked()
 	s.flushing = false
+	s.dropStreamsLocked()
 	s.enterLocked(e)
 }
 

@@ -128,7 +128,7 @@ func (f *filler) fillStream(st *stream, buf []byte) bool {
 		if !f.control(c.Append(buf)) {
 			return false
 		}
-		h.on(sendEventResetSent)
+		must(h.on(sendEventResetSent))
 		f.sent(c)
 		s.outgoing.sched.leave(&st.ent)
 		s.sentAllLocked(st)
@@ -149,11 +149,11 @@ func (f *filler) fillStream(st *stream, buf []byte) bool {
 		if !f.control(c.Append(buf)) {
 			return false
 		}
-		r.on(recvEventStopSent)
+		must(r.on(recvEventStopSent))
 		f.sent(c)
 	}
-	if reads && r.growing() && r.win.Due() && !s.starved {
-		if !f.announce(st, buf) || f.n > 0 && f.room() < maxControl {
+	if reads && r.growing() && r.win.Due() && !s.starved && s.knownLocked(st) {
+		if f.n > 0 && f.room() < maxControl {
 			return false
 		}
 		if limit, ok := r.win.Update(f.time(), s.rtt, s.pressureLocked()); ok {
@@ -185,7 +185,7 @@ func (f *filler) fillStream(st *stream, buf []byte) bool {
 // (H2-129).
 func (f *filler) announce(st *stream, buf []byte) bool {
 	s := f.s
-	if !s.isLocal(st.id) || st.id>>2 < s.opened[kindOf(st.id)].announced {
+	if s.knownLocked(st) {
 		return true
 	}
 	if !f.control(capsule.AppendStreamHeader(buf, false, s.dialect, st.id, 0)) {

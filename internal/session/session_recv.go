@@ -145,7 +145,7 @@ func (r *reader) StreamData(p []byte, last bool) error {
 		return nil
 	}
 	if r.fin {
-		st.recv.on(recvEventFin)
+		must(st.recv.on(recvEventFin))
 		s.abuse.endedCleanly()
 		s.forgetLocked(st)
 	}

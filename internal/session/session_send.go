@@ -128,17 +128,18 @@ func (f *filler) control(c []byte) bool {
 // give. (0, false) says that there is nothing now: the carrier is woken when
 // there is. After any other answer it is to call again when it can send more.
 //
-// Dst should be as long as what the carrier can send at once. A capsule is not
-// split over two calls unless it is longer than dst.
+// The carrier calls Fill once to begin with. Dst should be as long as what it
+// can send at once: a capsule is not split over two calls unless it is longer
+// than dst. An empty dst asks for END_STREAM, which needs no window. Trace
+// functions, and Carrier.Wake of this and other sessions, may be called before
+// Fill returns, so the caller must hold no lock that they need.
 func (s *Session) Fill(dst []byte) (n int, end bool) {
 	s.mu.Lock()
 	defer s.unlock()
 	s.idle = false // nobody has to be woken now
 	f := filler{s: s, dst: dst}
 	end = f.fill()
-	if f.n == 0 && !end && len(dst) > 0 {
-		s.idle = true
-	}
+	s.idle = f.n == 0 && !end
 	return f.n, end
 }
 
@@ -272,7 +273,7 @@ func (s *Session) sendData(f *filler, st *stream, size int, fin bool) {
 	}
 	switch {
 	case fin:
-		h.on(sendEventFinSent)
+		must(h.on(sendEventFinSent))
 		s.outgoing.sched.leave(&st.ent)
 		s.sentAllLocked(st)
 	case !h.wantsData():
@@ -281,12 +282,25 @@ func (s *Session) sendData(f *filler, st *stream, size int, fin bool) {
 	}
 }
 
+// knownLocked reports whether the peer knows a stream.
+func (s *Session) knownLocked(st *stream) bool {
+	return !s.isLocal(st.id) || st.id>>2 < s.opened[kindOf(st.id)].announced
+}
+
 // announcedLocked notes that the peer knows a stream now, and with it all lower
 // ones of its kind.
 func (s *Session) announcedLocked(st *stream) {
-	if s.isLocal(st.id) {
-		l := &s.opened[kindOf(st.id)]
-		l.announced = max(l.announced, st.id>>2+1)
+	if s.knownLocked(st) {
+		return
+	}
+	l := &s.opened[kindOf(st.id)]
+	from := l.announced
+	l.announced = st.id>>2 + 1
+	// What had to wait for the opening.
+	for i := from; i < l.announced; i++ {
+		if lower := s.streams[streamID(i, kindOf(st.id), s.client)]; lower != nil {
+			s.creditLocked(lower)
+		}
 	}
 }
 

@@ -51,6 +51,13 @@ const (
 	bug                       // our own error
 )
 
+// must panics on what only a mistake of this package can bring about.
+func must(v verdict) {
+	if v == bug {
+		panic("BUG: session: event in a state that does not allow it")
+	}
+}
+
 // A sendHalf is a stream's sending part. It has no lock and knows no stream.
 type sendHalf struct {
 	state sendState
