@@ -101,16 +101,19 @@ func (s *Session) pressureLocked() sessionstate.Pressure {
 
 // fillStreams appends the control capsules of streams.
 func (f *filler) fillStreams(buf []byte) bool {
-	o := &f.s.outgoing
+	s := f.s
+	o := &s.outgoing
 	for o.dirtyHead != nil {
-		st := o.dirtyHead
-		if f.s.streams[st.id] == st && !f.fillStream(st, buf) {
+		// Taken off the list first: what is sent may make more due.
+		st := o.cleanFirst()
+		if s.streams[st.id] != st {
+			continue // forgotten meanwhile
+		}
+		if !f.fillStream(st, buf) {
+			s.dirtyLocked(st)
 			return false
 		}
-		o.cleanFirst()
-		if f.s.streams[st.id] == st {
-			f.s.forgetLocked(st)
-		}
+		s.forgetLocked(st)
 	}
 	return true
 }

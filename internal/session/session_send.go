@@ -56,13 +56,14 @@ func (o *outgoing) keepFlushing() int {
 }
 
 // cleanFirst takes the first stream off the list.
-func (o *outgoing) cleanFirst() {
+func (o *outgoing) cleanFirst() *stream {
 	st := o.dirtyHead
 	o.dirtyHead = st.next
 	if o.dirtyHead == nil {
 		o.dirtyTail = nil
 	}
 	st.next, st.dirty = nil, false
+	return st
 }
 
 // readyLocked lets a stream take part in the sending, as far as it can.
