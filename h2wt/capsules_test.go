@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"golang.org/x/net/http2"
 
@@ -61,6 +62,7 @@ func (c *capsulePeer) data(id uint64, fin bool, n int) {
 		k := min(len(b), 16384)
 		c.write(b[:k])
 		b = b[k:]
+		synctest.Wait() // HTTP/2 credit comes back
 	}
 }
 

@@ -289,9 +289,12 @@ func TestResponse(t *testing.T) {
 		p.WantRST("no longer", 1, http2.ErrCodeCancel)
 	})
 	bubble(t, "Connection: close ends the connection behind the response", func(t *testing.T) {
-		srv, p := serve(t, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Connection", "close") })
+		srv := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Connection", "close") }), nil)
 		defer srv.stop()
+		p := h2test.NewClient(t, srv.clientTLS())
 		defer p.Close()
+		p.AnswerPings = true
+		p.Greet()
 		get(p, 1, "GET", "/")
 		seen := false
 		p.SkipUntil("GOAWAY", func(f h2test.Frame) bool {
@@ -305,7 +308,6 @@ func TestResponse(t *testing.T) {
 			synctest.Wait()
 			p.SkipUntil("response", func(f h2test.Frame) bool { _, ok := f.(h2test.Headers); return ok })
 		}
-		p.AnswerPings = true
 		time.Sleep(5 * time.Second)
 		p.SkipUntil("closed", func(f h2test.Frame) bool { _, ok := f.(h2test.Closed); return ok })
 	})

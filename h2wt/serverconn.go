@@ -67,6 +67,11 @@ func newServerConn(srv *server, hs *http.Server, tc *tls.Conn, h http.Handler) *
 	cfg.ConnectProtocol = true
 	cfg.MaxConcurrentStreams = c.cfg.maxStreams()
 	cfg.OnGoAway = func(uint32, http2.ErrCode) { c.sessions.peerAway() }
+	if err := checkCipher(c.tls); err != nil {
+		cfg.OnSettings = func(h2conn.Settings) error {
+			return &h2conn.ConnError{Code: http2.ErrCodeInadequateSecurity, Reason: err.Error()}
+		}
+	}
 	serverTimeouts(cfg, hs)
 	c.h2 = h2conn.Server(newRecordConn(tc), cfg, c)
 	return c
@@ -108,9 +113,6 @@ func firstSet(ds ...time.Duration) time.Duration {
 
 // serve runs the connection until it ends.
 func (c *serverConn) serve() {
-	if err := checkCipher(c.tls); err != nil {
-		c.h2.Abort(http2.ErrCodeInadequateSecurity, err.Error())
-	}
 	if c.state.hook != nil {
 		c.state.hook(http.StateActive) // as net/http's own connections do
 	}
@@ -154,6 +156,9 @@ func (c *serverConn) Request(st *h2conn.Stream, h *h2conn.Header) h2conn.Receive
 	x.w = newResponse(x)
 	x.w.send.onEnd = x.sent
 	setPriority(st, r.Header["Priority"])
+	if h.Priority != "" {
+		setPriority(st, []string{h.Priority}) // a frame overrides the field: RFC 9218 section 7
+	}
 	switch {
 	case isSession:
 		return c.startSession(x, h)

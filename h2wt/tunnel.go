@@ -236,6 +236,9 @@ func (t *tunnel) Trailers(*h2conn.Header) {
 	t.over(&transport.ProtocolError{Violation: transport.ViolationMalformed, Reason: "trailers on a CONNECT stream"})
 }
 
+// PriorityUpdate implements h2conn.PriorityReceiver.
+func (t *tunnel) PriorityUpdate(value string) { setPriority(t.stream(), []string{value}) }
+
 // Reset implements h2conn.Receiver.
 func (t *tunnel) Reset(_ http2.ErrCode, _ bool, err error) { t.over(err) }
 
