@@ -60,8 +60,10 @@ func TestConformanceInMemory(t *testing.T) {
 		return makePair(t, ln, func() (net.Conn, error) { return ln.Dial(t.Context()) }, client, server)
 	}, transporttest.Caps{
 		Bubble:                 true,
+		ExactPriority:          true,
 		ReliableDatagrams:      true,
 		ConfiguredDatagramSize: true,
+		SendBuffer:             true,
 		DenseStreamIDs:         true,
 		TLS:                    true,
 	})
@@ -77,6 +79,7 @@ func TestConformanceLoopback(t *testing.T) {
 	}, transporttest.Caps{
 		ReliableDatagrams:      true,
 		ConfiguredDatagramSize: true,
+		SendBuffer:             true,
 		DenseStreamIDs:         true,
 		TLS:                    true,
 	})
