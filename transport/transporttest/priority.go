@@ -216,7 +216,7 @@ func (b *backlog) wantShares(released int, streams ...int) {
 }
 
 // tendencyBytes wait on each of the two streams that are compared.
-const tendencyBytes = 4 << 20
+const tendencyBytes = 2 << 20
 
 // testTendency writes to two streams and looks how far the lower one is when
 // the higher one has arrived. With a plug their bytes wait for the session's
