@@ -30,8 +30,10 @@ type Config struct {
 	// only.
 	ConnectProtocol bool
 
-	// MaxConcurrentStreams bounds the streams the peer may have open, and the
-	// streams whose owner has not called Stream.Done. Default 100.
+	// MaxConcurrentStreams bounds the streams the peer may have open together
+	// with those that were reset and whose owner has not called Stream.Done.
+	// With those that ended normally there are at most twice as many owners.
+	// Default 100.
 	MaxConcurrentStreams uint32
 	// MaxFrameSize bounds the payload of a received frame, 16 KiB to 16 MiB-1.
 	// Default 16 KiB.

@@ -51,9 +51,10 @@ type Conn struct {
 	started  bool       // the goroutines run
 
 	// Streams. charged counts a server's streams that have not ended or whose
-	// owner has not called Done.
+	// owner has not called Done, lingering those of them that were reset.
 	streams     map[uint32]*Stream
 	charged     int
+	lingering   int
 	maxPeerID   uint32 // server: highest id that opened a stream or was refused
 	nextID      uint32 // client: id of the next stream
 	maxSentID   uint32 // client: highest id whose HEADERS were written

@@ -135,8 +135,9 @@ func TestFrameSize(t *testing.T) {
 		{"BP-002 unknown frame on idle stream too large", http2.ErrCodeFrameSize, raw(0xf0, 1, big)},
 		{"BP-002 BP-013 DATA on idle stream too large", http2.ErrCodeProtocol, raw(http2.FrameData, 1, big)},
 		{"BP-002 BP-021 too large frame inside a header block", http2.ErrCodeProtocol, func(p *h2test.Peer) {
-			p.WriteHeadersFrame(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.Encode(get...)})
-			p.WriteRawFrame(http2.FrameData, 0, 1, big)
+			p.WriteHeaders(1, false, post...)
+			p.WriteHeadersFrame(http2.HeadersFrameParam{StreamID: 3, BlockFragment: p.Encode(get...)})
+			p.WriteRawFrame(0xf0, 0, 1, big)
 		}},
 	})
 }

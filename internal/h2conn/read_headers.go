@@ -63,19 +63,23 @@ func (b *headerBlock) write(p []byte) *ConnError {
 func (c *Conn) readHeaders(f *http2.HeadersFrame) error {
 	id := f.StreamID
 	c.mu.Lock()
-	local := c.acked
+	local, idle := c.acked, c.idleLocked(id)
+	how := closeUnknown
+	if !idle && c.streams[id] == nil {
+		how = c.closed.reason(id)
+	}
 	switch {
-	case id%2 == 0, !c.server && c.idleLocked(id):
+	case id%2 == 0, idle && !c.server:
 		// A server opens no streams here; a client only knows its own.
 		c.unlock()
 		return connError(http2.ErrCodeProtocol, "HEADERS on stream %d", id)
-	case c.server && !c.idleLocked(id) && c.streams[id] == nil && c.closed.reason(id) == closeUnknown:
+	case c.server && !idle && c.streams[id] == nil && how == closeUnknown:
 		// "The identifier of a newly established stream MUST be numerically
 		// greater than all streams that the initiating endpoint has opened":
 		// section 5.1.1.
 		c.unlock()
 		return connError(http2.ErrCodeProtocol, "stream %d after %d", id, c.maxPeerID)
-	case c.closed.reason(id) == closeEnded:
+	case how == closeEnded:
 		c.unlock()
 		return connError(http2.ErrCodeStreamClosed, "HEADERS on closed stream %d", id)
 	}
@@ -173,7 +177,7 @@ func (c *Conn) acceptLocked(b *headerBlock) *Stream {
 		c.glitchLocked(1)
 		return nil
 	}
-	if uint64(c.charged) >= uint64(c.local.MaxConcurrentStreams) {
+	if c.fullLocked() {
 		c.closed.add(b.id, closeByUs)
 		c.queueRSTLocked(b.id, http2.ErrCodeRefusedStream)
 		if len(c.settingsSent) == 0 {
@@ -224,13 +228,14 @@ func (c *Conn) request(s *Stream, b *headerBlock) error {
 	}
 	c.mu.Lock()
 	defer c.unlock()
-	s.owned = false
 	if s.state == streamClosed {
 		if !s.done {
-			c.unchargeLocked()
+			s.done = true
+			c.releaseLocked(s)
 		}
 		return nil
 	}
+	s.owned = false
 	c.resetLocked(s, &StreamError{StreamID: s.id, Code: http2.ErrCodeRefusedStream, Reason: "refused by the handler"})
 	return nil
 }

@@ -83,6 +83,7 @@ type Stream struct {
 	reason   *StreamError // why it was closed, if abruptly
 	owned    bool         // server: given to the handler, which will call Done
 	done     bool         // server: Done was called
+	lingers  bool         // server: in Conn.lingering
 	hold     bool         // no WINDOW_UPDATE
 	updating bool         // in Conn.updates
 	unsent   bool         // failed before its HEADERS were written
@@ -154,8 +155,12 @@ func (c *Conn) closeStreamLocked(s *Stream, r closeReason) {
 		c.updates = slices.DeleteFunc(c.updates, func(u *Stream) bool { return u == s })
 	}
 	s.src = nil
-	if !s.owned || s.done {
+	switch {
+	case !s.owned || s.done:
 		c.unchargeLocked()
+	case r != closeEnded:
+		s.lingers = true
+		c.lingering++
 	}
 	n := s.unconsumed
 	s.unconsumed = 0
@@ -168,10 +173,20 @@ func (c *Conn) closeStreamLocked(s *Stream, r closeReason) {
 	c.checkDrainedLocked()
 }
 
+// unchargeLocked follows the end of a stream that nobody works on.
 func (c *Conn) unchargeLocked() {
 	if c.server {
 		c.charged--
 	}
+}
+
+// fullLocked tells whether a server must refuse a new stream. Streams that were
+// reset count until their handler has stopped, or resetting them would start any
+// number of handlers. Those that ended normally do not, since the client may open
+// the next as soon as it sees the end; their handlers are bounded all the same.
+func (c *Conn) fullLocked() bool {
+	limit := uint64(c.local.MaxConcurrentStreams)
+	return uint64(len(c.streams)+c.lingering) >= limit || uint64(c.charged) >= 2*limit
 }
 
 // ID returns the stream identifier. A client's stream has it when OpenStream
@@ -318,9 +333,8 @@ func (c *Conn) reset(s *Stream, e *StreamError) {
 	s.recvr.Reset(e.Code, e.Remote, e)
 }
 
-// Done tells that the owner has stopped working on a server's stream: it counts
-// against Config.MaxConcurrentStreams until both the stream has ended and Done
-// was called, however it ended. If the response is complete and the request is
+// Done tells that the owner has stopped working on a server's stream: one that was
+// reset counts against Config.MaxConcurrentStreams until then. If the response is complete and the request is
 // not, the stream is then reset with NO_ERROR (RFC 9113, section 8.1). It has no
 // effect on a client.
 func (s *Stream) Done() {
@@ -335,12 +349,20 @@ func (s *Stream) Done() {
 	}
 	s.done = true
 	if s.state == streamClosed {
-		if s.owned {
-			c.unchargeLocked()
-		}
+		c.releaseLocked(s)
 		return
 	}
 	c.stopRequestLocked(s)
+}
+
+// releaseLocked follows Done on a stream that has ended.
+func (c *Conn) releaseLocked(s *Stream) {
+	if s.owned {
+		c.unchargeLocked()
+	}
+	if s.lingers {
+		c.lingering--
+	}
 }
 
 // stopRequestLocked asks the client to stop sending a request that was answered

@@ -169,11 +169,29 @@ func TestStreamLimit(t *testing.T) {
 			r.st.WriteHeaders(ok200, true, nil)
 			s.WantHeaders("answer", 1)
 			s.WriteHeaders(7, true, get...)
-			s.WantRST("DS-01: ended, but its handler is not", 7, http2.ErrCodeRefusedStream)
-			r.st.Done()
+			s.stream(7) // the client saw stream 1 end
+			s.WriteRST(7, http2.ErrCodeCancel)
 			s.WriteHeaders(9, true, get...)
+			s.WantRST("7 was reset, and its handler runs", 9, http2.ErrCodeRefusedStream)
+			s.stream(7).st.Done()
+			s.WriteHeaders(11, true, get...)
 			s.WantIdle("now it fits")
-			s.stream(9)
+			s.stream(11)
+		})
+	})
+	t.Run("DS-01 handlers that outlive their streams are bounded at twice the limit", func(t *testing.T) {
+		serverTest(t, limit, func(t *testing.T, s *server) {
+			for id := uint32(1); id < 9; id += 2 {
+				s.WriteHeaders(id, true, get...)
+				s.stream(id).st.WriteHeaders(ok200, true, nil)
+				s.WantHeaders("answer", id)
+			}
+			s.WriteHeaders(9, true, get...)
+			s.WantRST("4 handlers run", 9, http2.ErrCodeRefusedStream)
+			s.stream(3).st.Done()
+			s.WriteHeaders(11, true, get...)
+			s.WantIdle("3 handlers run")
+			s.stream(11)
 		})
 	})
 	t.Run("BP-031 before SETTINGS were acknowledged it is refused too", func(t *testing.T) {
@@ -195,6 +213,17 @@ func TestStreamLimit(t *testing.T) {
 			for id := uint32(1); id < 20; id += 2 {
 				s.WriteHeaders(id, false, post...)
 				s.WantRST("refused, and not charged", id, http2.ErrCodeRefusedStream)
+			}
+			s.accept = func(r *stream) bool {
+				r.st.Reset(http2.ErrCodeCancel)
+				if r.st.ID()%4 == 1 {
+					r.st.Done()
+				}
+				return false
+			}
+			for id := uint32(21); id < 60; id += 2 {
+				s.WriteHeaders(id, false, post...)
+				s.WantRST("reset and refused, and not charged", id, http2.ErrCodeCancel)
 			}
 		})
 	})
@@ -257,6 +286,7 @@ func TestStreamLimit(t *testing.T) {
 							v, _ := peer.Value(0x2b60)
 							seen = append(seen, v)
 							if v == 0 {
+								st.Reset(http2.ErrCodeCancel) // must not become a frame either
 								return errors.New("not offered")
 							}
 							return nil
