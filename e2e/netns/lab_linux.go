@@ -64,11 +64,14 @@ func New(t testing.TB, topology Topology) *Lab {
 		}
 	}
 	for _, h := range []*Host{l.Client, l.Router, l.Server} {
-		// Addresses, link-local ones too, are usable at once, without asking
-		// for seconds whether somebody has them already.
+		// Addresses are usable at once, without asking for seconds whether
+		// somebody has them already, and none comes by itself later: to a
+		// program that would be a change of the network.
 		if _, err := setSysctl.Try(h, map[string]string{
 			"ipv6/conf/default/accept_dad": "0",
 			"ipv6/conf/all/accept_dad":     "0",
+			// Links have the link-local addresses that configure gives them.
+			"ipv6/conf/default/addr_gen_mode": "1",
 		}); err != nil {
 			unavailable(t, "the namespaces cannot be configured: "+err.Error())
 		}
@@ -94,8 +97,8 @@ func (l *Lab) join(t testing.TB, h *Host, mtu int, router, host []string) {
 		mtu = 1500
 	}
 	joinHost.Call(t, l.Router, joinArgs{Name: h.Name, PeerPID: h.PID, MTU: mtu})
-	configure.Call(t, l.Router, configArgs{Link: h.Name, Addrs: []string{router[0] + "/24", router[1] + "/64"}})
-	configure.Call(t, h, configArgs{Link: "eth0", Addrs: []string{host[0] + "/24", host[1] + "/64"}, Gates: router})
+	configure.Call(t, l.Router, configArgs{Link: h.Name, Addrs: []string{router[0] + "/24", router[1] + "/64", "fe80::1/64"}})
+	configure.Call(t, h, configArgs{Link: "eth0", Addrs: []string{host[0] + "/24", host[1] + "/64", "fe80::2/64"}, Gates: router})
 }
 
 // Filter replaces the rules that packets between client and server pass, at
