@@ -153,7 +153,8 @@ func (c *bridgeConn) refused(status int, h http.Header, length int) {
 // begin gives the response's header to the connection, and the bytes that follow.
 func (c *bridgeConn) begin(fields []hpack.HeaderField) {
 	if err := c.x.st.WriteHeaders(fields, false, nil); err != nil {
-		c.send.fail(lostError(err))
+		c.x.st.Reset(http2.ErrCodeInternal) // if it has not ended, nothing can be sent on it
+		c.over(err)
 		return
 	}
 	c.x.st.SetSource(c.send)

@@ -23,6 +23,7 @@ import (
 type testServer struct {
 	t    testing.TB
 	hs   *http.Server
+	srv  *server
 	ln   *memconn.Listener
 	cert *testcert.Cert
 	done chan error
@@ -42,7 +43,8 @@ func newServer(t testing.TB, h http.Handler, cfg *Config, set ...func(*http.Serv
 	for _, f := range set {
 		f(s.hs)
 	}
-	if err := ConfigureServer(s.hs, cfg); err != nil {
+	var err error
+	if s.srv, err = configure(s.hs, cfg); err != nil {
 		t.Fatal(err)
 	}
 	go func() { s.done <- s.hs.Serve(tls.NewListener(s.ln, s.hs.TLSConfig)) }()

@@ -38,6 +38,7 @@ var (
 	errNotH2         = errors.New("h2wt: the TLS connection did not negotiate h2")
 	errNotUpgradable = errors.New("h2wt: the request does not ask for a WebTransport session over HTTP/2")
 	errUndecided     = errors.New("h2wt: the handler did not decide in time")
+	errSessionReset  = errors.New("h2wt: the session has reset its stream")
 	errHijackLate    = errors.New("h2wt: Hijack after the response")
 	errHandlerDone   = errors.New("h2wt: the handler has returned")
 	errWriteTimeout  = fmt.Errorf("h2wt: write deadline: %w", os.ErrDeadlineExceeded)

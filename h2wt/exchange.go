@@ -31,6 +31,7 @@ type exchange struct {
 	holds    int
 	decided  decision
 	over     bool        // the response was sent, or the stream ended
+	deciding *time.Timer // answers 503 if nothing is decided
 	timer    *time.Timer // of the write deadline, or of lingering
 	deadline int         // counts setTimer, so that an overtaken timer does nothing
 }
@@ -71,7 +72,10 @@ func (x *exchange) decide(d decision) bool {
 	defer x.mu.Unlock()
 	if x.decided == undecided {
 		x.decided = d
-		x.stopTimerLocked()
+		if x.deciding != nil {
+			x.deciding.Stop()
+			x.deciding = nil
+		}
 	}
 	return x.decided == d
 }
@@ -89,7 +93,9 @@ func (x *exchange) expectDecision() {
 	if d == 0 {
 		return
 	}
-	x.setTimer(time.Now().Add(d), func() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.deciding = time.AfterFunc(d, func() {
 		if !x.decide(timedOut) {
 			return
 		}
@@ -184,6 +190,10 @@ func (x *exchange) sent() {
 	defer x.mu.Unlock()
 	x.over = true
 	x.stopTimerLocked()
+	if x.deciding != nil {
+		x.deciding.Stop()
+		x.deciding = nil
+	}
 }
 
 func (x *exchange) stopTimerLocked() {

@@ -20,7 +20,7 @@ import (
 func appendFields(fields []hpack.HeaderField, h http.Header, skip string) []hpack.HeaderField {
 	for _, key := range slices.Sorted(maps.Keys(h)) {
 		switch key {
-		case "Connection", "Proxy-Connection", "Transfer-Encoding", "Upgrade", "Keep-Alive", skip:
+		case "Connection", "Proxy-Connection", "Transfer-Encoding", "Upgrade", "Keep-Alive", "Te", skip:
 			continue
 		}
 		if strings.HasPrefix(key, http.TrailerPrefix) {

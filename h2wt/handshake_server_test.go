@@ -106,6 +106,30 @@ func TestServerSettings(t *testing.T) {
 			t.Error(a.err)
 		}
 	})
+	bubble(t, "H2-007 H2-073 a server that has withdrawn WT_ENABLED", func(t *testing.T) {
+		h, up := upgradeHandler(nil)
+		srv := newServer(t, h, nil)
+		defer srv.stop()
+		p, _ := srv.peer(wtLimits(100)...)
+		defer p.Close()
+		p.WriteHeaders(1, false, connectFields()...)
+		wantStatus(t, p, 1, "200", false)
+		for c := range srv.srv.conns {
+			if err := c.h2.UpdateSettings(http2.Setting{ID: 0x2b60, Val: 0}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.WantFrame("withdrawn", h2test.Settings{Settings: []http2.Setting{{ID: 0x2b60, Val: 0}}})
+		p.WriteHeaders(3, false, connectFields()...)
+		wantStatus(t, p, 3, "200", false) // not acknowledged yet
+		p.WriteSettingsAck()
+		p.WriteHeaders(5, false, connectFields()...)
+		wantReject(t, p, 5, "501")
+		if err := (<-up).s.SendDatagram([]byte("hi")); err != nil {
+			t.Error(err)
+		}
+		p.WantData("a running session goes on", 1, false, "\x00\x02hi")
+	})
 	bubble(t, "H2-008 ENABLE_CONNECT_PROTOCOL of a client above 1 ends the connection", func(t *testing.T) {
 		srv := newServer(t, http.NotFoundHandler(), nil)
 		defer srv.stop()
@@ -394,6 +418,9 @@ func TestServerAccepts(t *testing.T) {
 			w.Header().Set("X-Both", "m")
 			if _, err := Upgrade(wrapped{w}, r, &transport.UpgradeOptions{Header: http.Header{"X-Both": {"h"}}}); err != nil {
 				t.Error(err)
+			}
+			if _, err := Upgrade(w, r, nil); err == nil {
+				t.Error("second Upgrade returned no error")
 			}
 			w.WriteHeader(500) // too late to matter
 			if _, err := w.Write([]byte("x")); err == nil {

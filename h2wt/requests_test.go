@@ -122,7 +122,7 @@ func TestResponse(t *testing.T) {
 			w.Header().Set("X-A", "2")
 		}, []string{":status", "404", "content-length", "0", "x-a", "1"}, "", nil},
 		{"fields that HTTP/2 does not have, and invalid ones", "GET", func(w http.ResponseWriter, r *http.Request) {
-			for _, name := range []string{"Connection", "Upgrade", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding"} {
+			for _, name := range []string{"Connection", "Upgrade", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "TE"} {
 				w.Header().Set(name, "x")
 			}
 			w.Header()["bad name"] = []string{"x"}

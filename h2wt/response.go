@@ -250,6 +250,7 @@ func (w *response) start(first []byte, final bool) error {
 		w.x.conn.h2.GoAway()
 	}
 	if err != nil {
+		w.x.abort(http2.ErrCodeInternal, err) // the stream has ended, or nothing can be sent on it
 		return err
 	}
 	if end {

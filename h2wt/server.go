@@ -29,14 +29,19 @@ import (
 // every session to wind down; it returns when all connections have ended, so
 // when the last session has. [http.Server.Close] ends everything at once.
 func ConfigureServer(hs *http.Server, cfg *Config) error {
+	_, err := configure(hs, cfg)
+	return err
+}
+
+func configure(hs *http.Server, cfg *Config) (*server, error) {
 	if hs == nil {
-		return errors.New("h2wt: ConfigureServer without a server")
+		return nil, errors.New("h2wt: ConfigureServer without a server")
 	}
 	if hs.TLSConfig == nil {
 		hs.TLSConfig = new(tls.Config)
 	}
 	if err := setupTLS(hs.TLSConfig); err != nil {
-		return err
+		return nil, err
 	}
 	s := &server{cfg: cfg.clone(), conns: make(map[*serverConn]struct{})}
 	if s.budget = s.cfg.Budget; s.budget == nil {
@@ -47,7 +52,7 @@ func ConfigureServer(hs *http.Server, cfg *Config) error {
 	}
 	hs.TLSNextProto["h2"] = s.serve
 	hs.RegisterOnShutdown(s.shutdown)
-	return nil
+	return s, nil
 }
 
 func setupTLS(c *tls.Config) error {

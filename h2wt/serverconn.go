@@ -160,13 +160,14 @@ func (c *serverConn) Request(st *h2conn.Stream, h *h2conn.Header) h2conn.Receive
 		setPriority(st, []string{h.Priority}) // a frame overrides the field: RFC 9218 section 7
 	}
 	switch {
+	case isSession && withdrawn(h.Local):
+		return c.decline(x, http.StatusNotImplemented)
 	case isSession:
 		return c.startSession(x, h)
 	case h.Protocol == "websocket":
 		return c.startBridge(x, h)
 	case h.Protocol != "":
-		cancel(errHandlerDone)
-		return answer(st, http.StatusNotImplemented)
+		return c.decline(x, http.StatusNotImplemented)
 	}
 	return c.startRequest(x, h)
 }

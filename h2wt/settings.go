@@ -102,6 +102,13 @@ func offersWebTransport(s h2conn.Settings, d capsule.Dialect) bool {
 	return false
 }
 
+// withdrawn tells whether a client has acknowledged that the server does not
+// offer WebTransport any more.
+func withdrawn(acked h2conn.Settings) bool {
+	enabled, given := acked.Value(settingEnabled)
+	return given && enabled == 0
+}
+
 // checkServerSettings checks a SETTINGS frame that a client received: "A client
 // that receives a value other than 0 or 1 for SETTINGS_WT_ENABLED MUST close the
 // connection with PROTOCOL_ERROR", and ENABLE_CONNECT_PROTOCOL must not go back

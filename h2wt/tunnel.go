@@ -311,7 +311,8 @@ func (c carrier) Cancel() {
 	c.stopped()
 }
 
-// stopped ends the tunnel because the session has reset the stream.
+// stopped ends the tunnel because the session has reset the stream. A session
+// may do that before it was attached, which then fails.
 func (c carrier) stopped() {
 	t := c.tunnel
 	t.mu.Lock()
@@ -319,10 +320,13 @@ func (c carrier) stopped() {
 		t.mu.Unlock()
 		return
 	}
-	t.state, t.held = tunnelOver, nil
+	t.state, t.held, t.err = tunnelOver, nil, errSessionReset
+	attached := t.sess != nil
 	close(t.ended)
 	t.mu.Unlock()
-	t.onClosed()
+	if attached {
+		t.onClosed()
+	}
 }
 
 // RTT implements session.Carrier.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/towpath-go/towpath/internal/h2conn"
@@ -49,7 +50,7 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return nil, errNotUpgradable
 	}
-	if w.status != 0 || w.done {
+	if w.status != 0 || w.done || x.taken() {
 		return nil, errors.New("h2wt: Upgrade after the response")
 	}
 	init, protocol, fields, code, err := w.negotiate(r, opts)
@@ -162,6 +163,7 @@ func (x *exchange) accept(fields []hpack.HeaderField) (peer h2conn.Settings, err
 	written := make(chan h2conn.Settings, 1)
 	err = x.st.WriteHeaders(fields, false, func(acked h2conn.Settings) { written <- acked })
 	if err != nil {
+		x.abort(http2.ErrCodeInternal, err)
 		return peer, lostError(err)
 	}
 	select {
