@@ -28,8 +28,17 @@
 //
 // A connection holds at most: Config.WriteBuffer bytes of encoded frames while a
 // write is under way, one frame of Config.MaxFrameSize being read, one header
-// block of twice Config.MaxHeaderListSize, Config.MaxConcurrentStreams streams,
+// list of Config.MaxHeaderListSize with one incomplete field,
+// Config.MaxConcurrentStreams streams and twice as many owners that are not Done,
 // Config.MaxQueuedControl replies the peer caused, and a fixed number of closed
 // stream ids. Received bytes that a Receiver has not consumed stay below
-// Config.ReceiveBuffer plus one connection window.
+// Config.ReceiveBuffer plus one connection window. What a peer does without
+// progress, and what it makes us reset, is paid from Config.Glitches and
+// Config.Resets; beyond them the connection ends with ENHANCE_YOUR_CALM.
+//
+// # Limitations
+//
+// Nothing is pushed, and RFC 7540 priorities are ignored. Of RFC 9218 the urgency
+// counts; streams of one urgency always share, incremental or not. TLS is the
+// caller's business, its cipher suites included.
 package h2conn

@@ -59,7 +59,8 @@ type Source interface {
 	Fill(dst []byte) (n int, end bool)
 }
 
-// TrailerSource is implemented by a Source that ends with trailers.
+// TrailerSource is implemented by a Source that ends with trailers. Its method has
+// the name of the Receiver's, so one type cannot be both.
 type TrailerSource interface {
 	// Trailers is called after Fill returned end. If it returns fields,
 	// END_STREAM goes on them.

@@ -123,7 +123,7 @@ func TestTimeouts(t *testing.T) {
 			c.open(get, true)
 			time.Sleep(15*time.Second - 1)
 			c.WantIdle("not yet")
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			p := c.Next("after 15 s of silence").(h2test.Ping)
 			c.WritePing(true, p.Data)
 			time.Sleep(15 * time.Second)
@@ -136,7 +136,7 @@ func TestTimeouts(t *testing.T) {
 			// The PING before this one is still unanswered and is not repeated.
 			time.Sleep(15*time.Second - 1)
 			c.WantIdle("not yet")
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			c.WantConnError("30 s of silence", http2.ErrCodeInternal)
 		})
 	})
