@@ -150,8 +150,8 @@ func TestClosing(t *testing.T) {
 			closing := runAsync(t, func() error { return t.s.CloseWithError(1, "") })
 			t.wantCapsule("close", capsule.CloseSession{ErrorCode: 1})
 			t.ok(closing.result())
-			if got := time.Since(start); got != transport.DefaultCloseTimeout || t.carrier.cancels != 1 {
-				t.Fatalf("after %v cancelled %d times", got, t.carrier.cancels)
+			if got := time.Since(start); got != transport.DefaultCloseTimeout || t.cancels() != 1 {
+				t.Fatalf("after %v cancelled %d times", got, t.cancels())
 			}
 			t.wantClosed(1, "", false)
 		})
@@ -166,8 +166,8 @@ func TestClosing(t *testing.T) {
 			if unsent, ok := errors.AsType[*transport.UnsentError](err); !ok || unsent.Bytes != 10 {
 				t.Fatalf("CloseWithError: %v", err)
 			}
-			if got := time.Since(start); got != 2*transport.DefaultCloseTimeout || t.carrier.cancels != 1 {
-				t.Fatalf("after %v cancelled %d times", got, t.carrier.cancels)
+			if got := time.Since(start); got != 2*transport.DefaultCloseTimeout || t.cancels() != 1 {
+				t.Fatalf("after %v cancelled %d times", got, t.cancels())
 			}
 		})
 	})
@@ -176,8 +176,8 @@ func TestClosing(t *testing.T) {
 			t.writeCapsule(capsule.CloseSession{})
 			t.wantEndStream("answer")
 			time.Sleep(transport.DefaultCloseTimeout + time.Millisecond)
-			if t.carrier.cancels != 1 {
-				t.Fatalf("cancelled %d times", t.carrier.cancels)
+			if t.cancels() != 1 {
+				t.Fatalf("cancelled %d times", t.cancels())
 			}
 		})
 	})
@@ -206,7 +206,7 @@ func TestClosing(t *testing.T) {
 			t.wantEndStream("answer")
 			t.s.End()
 			<-t.s.Done()
-			if len(t.carrier.resets)+t.carrier.cancels > 0 {
+			if len(t.carrier.resets)+t.cancels() > 0 {
 				t.Fatal("the carrier was told to reset a session that ended well")
 			}
 		})
@@ -295,7 +295,7 @@ func TestClosing(t *testing.T) {
 			if !ok || got.Code != 0 || got.Reason != "" || !got.Remote || got.Err != error(reset) {
 				t.Fatalf("%+v", got)
 			}
-			if n, end := t.s.Fill(t.dst); n != 0 || end || len(t.carrier.resets)+t.carrier.cancels > 0 {
+			if n, end := t.s.Fill(t.dst); n != 0 || end || len(t.carrier.resets)+t.cancels() > 0 {
 				t.Fatal("something goes out of a lost session")
 			}
 			<-t.s.Done()
@@ -398,7 +398,7 @@ func TestClosing(t *testing.T) {
 			t.s.End()
 			t.ok(closing.result())
 			t.wantClosed(1, "mine", false)
-			if len(t.carrier.resets)+t.carrier.cancels > 0 {
+			if len(t.carrier.resets)+t.cancels() > 0 {
 				t.Fatal("the carrier was told to reset")
 			}
 		})
@@ -480,6 +480,12 @@ func TestClosing(t *testing.T) {
 			t.wantIdle("nothing is sent for it")
 		})
 	})
+}
+
+// cancels is how often the carrier was told to cancel, by whatever goroutine.
+func (t *tester) cancels() int {
+	synctest.Wait()
+	return t.carrier.cancels
 }
 
 // wantIdleClosing is wantIdle for a session that is being closed.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -61,7 +62,7 @@ func newWorld(t testing.TB, program []byte) *world {
 			MaxIncomingUniStreams: 1 + int64(w.next()%5),
 			InitialStreamWindow:   small(1), InitialSessionWindow: small(2),
 			StreamSendBuffer:      []int{1, 10, 1000, 70_000}[w.next()%4],
-			IncomingDatagramQueue: 1000, OutgoingDatagramQueue: 1000,
+			IncomingDatagramQueue: 4000, OutgoingDatagramQueue: 4000, // more than a program can send
 		}
 		limits[i] = limitsOf(&configs[i])
 		switch w.next() % 4 { // published below what Config allows
@@ -76,6 +77,7 @@ func newWorld(t testing.TB, program []byte) *world {
 		w.sides[i] = &worldSide{carrier: c, flow: map[uint64]*flow{}, grams: map[string]int{}}
 		w.sides[i].s = New(Params{
 			Client: i == 0, Config: &configs[i], Local: limits[i], Peer: limits[1-i], Carrier: c,
+			Budget: sessionstate.NewBudget(1<<40, nil),
 			Limits: Limits{ // a program has no time to spend
 				Glitches: Rate{1e9, 1e9}, Resets: Rate{1e9, 1e9}, Control: Rate{1e9, 1e9}, TinyDatagrams: Rate{1e9, 1e9},
 			},
