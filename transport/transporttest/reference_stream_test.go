@@ -180,6 +180,9 @@ func (st *refStream) StreamID() transport.StreamID { return st.id }
 func (st *refStream) Write(p []byte) (n int, err error) {
 	defer st.lock()()
 	h, s := st.send, st.session
+	if len(p) == 0 && s.pair.fault("empty writes fail") {
+		return 0, net.ErrClosed
+	}
 	for {
 		room := int64(s.config.StreamSendBuffer) - int64(len(h.waiting))
 		if st.session.pair.fault("no send buffer bound") {
@@ -226,7 +229,9 @@ func (st *refStream) Close() error {
 		return nil
 	}
 	h.closed = true
-	h.announce()
+	if !h.fault("empty streams lost") {
+		h.announce()
+	}
 	h.settle()
 	return nil
 }
@@ -244,7 +249,7 @@ func (st *refStream) CancelWrite(code transport.StreamErrorCode) {
 func (st *refStream) CancelRead(code transport.StreamErrorCode) {
 	defer st.lock()()
 	h := st.recv
-	if st.session.end != nil || h.recvErr != nil || h.eof {
+	if st.session.end != nil || h.recvErr != nil || h.eof && !h.fault("CancelRead after the end") {
 		return
 	}
 	if h.fin {
@@ -252,6 +257,9 @@ func (st *refStream) CancelRead(code transport.StreamErrorCode) {
 		h.consume(int64(len(h.arrived)))
 		h.arrived = nil
 		h.settle()
+		if h.fault("CancelRead aborts both") {
+			st.send.abort(code, true)
+		}
 		return
 	}
 	if st.session.pair.fault("stop not sent") {
@@ -283,17 +291,22 @@ func (st *refStream) Read(p []byte) (int, error) {
 			}
 			return 0, h.recvErr
 		case h.readBy.passed() && s.end == nil:
+			if s.pair.fault("deadline ends session") {
+				s.finish(&transport.SessionError{Err: os.ErrDeadlineExceeded})
+			}
 			return 0, os.ErrDeadlineExceeded
 		case len(p) == 0:
 			return 0, nil
 		case len(h.arrived) > 0:
 			n := copy(p, h.arrived)
 			h.arrived = h.arrived[n:]
-			if s.pair.fault("corrupts") && h.read > 1000 {
+			if s.pair.fault("corrupts") && h.read > 1000 || s.pair.fault("corrupts all") {
 				p[0]++
 			}
 			h.consume(int64(n))
-			s.stats.BytesRead += uint64(n)
+			if !s.pair.fault("reading not counted") {
+				s.stats.BytesRead += uint64(n)
+			}
 			return n, nil
 		case h.fin:
 			h.eof = true

@@ -57,6 +57,7 @@ type refSession struct {
 	groups        map[*transport.SendGroup]int
 
 	datagrams []refDatagram
+	reused    []byte
 	draining  chan struct{}
 	drained   bool
 	stats     transport.Stats
@@ -154,6 +155,9 @@ func (s *refSession) openKind(ctx context.Context, uni bool) (*refStream, error)
 		return nil, err
 	}
 	id := transport.StreamID(uint64(s.opened[kind])<<2 | uint64(kind)<<1)
+	if s.pair.fault("ids leave gaps") {
+		id *= 2
+	}
 	if !s.client {
 		id |= 1
 	}
@@ -219,7 +223,11 @@ func (s *refSession) AcceptUniStream(ctx context.Context) (transport.ReceiveStre
 }
 
 func (s *refSession) SendDatagram(p []byte) error {
-	defer s.pair.lock()()
+	unlock := s.pair.lock()
+	if s.pair.fault("datagrams wake nobody") {
+		unlock = s.pair.mu.Unlock
+	}
+	defer unlock()
 	if s.end != nil {
 		return s.end
 	}
@@ -230,9 +238,11 @@ func (s *refSession) SendDatagram(p []byte) error {
 		s.stats.DatagramsDroppedOutgoing++
 		return nil
 	}
-	s.stats.DatagramsSent++
+	if !s.pair.fault("datagrams not counted") {
+		s.stats.DatagramsSent++
+	}
 	r := s.peer
-	if len(p) == 0 && s.pair.fault("empty datagrams lost") {
+	if len(p) == 0 && s.pair.fault("empty datagrams lost") || r.config.InitialSessionWindow == 0 && s.pair.fault("datagrams need credit") {
 		return nil
 	}
 	r.stats.DatagramsReceived++
@@ -258,6 +268,9 @@ func (s *refSession) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 	defer s.pair.lock()()
 	err := s.wait(ctx, nil, func() bool {
 		age := s.config.IncomingMaxAge
+		if age > 0 && s.pair.fault("age ignores its length") {
+			age = 1
+		}
 		for len(s.datagrams) > 0 && age > 0 && time.Since(s.datagrams[0].at) > age && !s.pair.fault("no age") {
 			s.datagrams = s.datagrams[1:]
 			s.stats.DatagramsExpiredIncoming++
@@ -269,6 +282,10 @@ func (s *refSession) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 	}
 	d := s.datagrams[0]
 	s.datagrams = s.datagrams[1:]
+	if s.pair.fault("datagram buffer reused") {
+		s.reused = append(s.reused[:0], d.bytes...)
+		return s.reused, nil
+	}
 	return d.bytes, nil
 }
 
@@ -355,7 +372,10 @@ func (s *refSession) Info() transport.Info {
 	if !s.client {
 		here, there = there, here
 	}
-	return transport.Info{Protocol: transport.HTTP2, LocalAddr: here, RemoteAddr: there, MaxDatagramSize: s.config.MaxDatagramSize}
+	return transport.Info{
+		Protocol: transport.HTTP2, Unreliable: s.pair.fault("unreliable over TCP"),
+		LocalAddr: here, RemoteAddr: there, MaxDatagramSize: s.config.MaxDatagramSize,
+	}
 }
 
 func (s *refSession) Stats() transport.Stats {
@@ -370,7 +390,9 @@ func (s *refSession) ExportKeyingMaterial(label string, ctx []byte, length int) 
 	if s.end != nil {
 		return nil, s.end
 	}
-	if label == "" || len(label) > 255 || len(ctx) > 255 || length < 0 {
+	if length = max(length, -1); s.pair.fault("exporter takes anything") {
+		length = max(length, 0)
+	} else if label == "" || len(label) > 255 || len(ctx) > 255 || length < 0 {
 		return nil, errors.New("argument")
 	}
 	mac := hmac.New(sha256.New, []byte(label))
