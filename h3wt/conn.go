@@ -208,9 +208,22 @@ func (c *conn) emptyLocked() bool {
 	return c.closing && c.slots == 0 && c.busy == 0 && len(c.sessions) == 0
 }
 
+// closeEmpty closes a connection on which the last request or session has ended.
+// What was sent last may still be on its way, and QUIC's close would take it
+// back, so the peer gets a moment; it may close first.
 func (c *conn) closeEmpty() {
-	c.qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
+	time.AfterFunc(lastWords, func() {
+		c.mu.Lock()
+		empty := c.emptyLocked()
+		c.mu.Unlock()
+		if empty {
+			c.closeWithCause(http3.ErrCodeNoError, nil)
+		}
+	})
 }
+
+// lastWords is how long a connection outlives what was on it.
+const lastWords = time.Second
 
 // windDown refuses new sessions and requests, asks the sessions to drain, and
 // closes the connection when nothing is left on it.
@@ -224,7 +237,7 @@ func (c *conn) windDown() {
 		s.Drain() // an error says that the session is over anyway
 	}
 	if empty {
-		c.closeEmpty()
+		c.closeWithCause(http3.ErrCodeNoError, nil)
 	}
 }
 
