@@ -152,7 +152,7 @@ func TestPrintRun(t *testing.T) {
 {"Action":"pass","Package":"p"}
 `
 	var b strings.Builder
-	if err := printRun(&b, strings.NewReader(run)); err != nil || b.String() != "p: x_test.go:1: why skipped\nok  \tp\t0.1s\n" {
+	if err := printRun(&b, strings.NewReader(run)); err != nil || b.String() != "ok  \tp\t0.1s\n\tskipped 1: x_test.go:1: why skipped\n" {
 		t.Errorf("%v, printed %q", err, b.String())
 	}
 	for name, add := range map[string]string{

@@ -18,10 +18,11 @@ func lines(r io.Reader) *bufio.Scanner {
 var errFailed = errors.New("a test failed")
 
 // printRun prints a go test -json run as go test would: a line for each
-// package, and what failing tests said.
+// package, what failing tests said, and why tests were skipped.
 func printRun(w io.Writer, run io.Reader) error {
 	type test struct{ pkg, name string }
 	output := map[test]*strings.Builder{}
+	skipped := map[test]int{} // by reason in place of a name
 	failed, seen := false, false
 	err := events(run, func(e event) {
 		t := test{e.Package, e.Test}
@@ -47,9 +48,17 @@ func printRun(w io.Writer, run io.Reader) error {
 		case "pass", "skip":
 			seen = true
 			if b := output[t]; b != nil && e.Action == "skip" && e.Test != "" {
-				fmt.Fprintf(w, "%s: %s\n", e.Package, strings.TrimSpace(lastLine(b.String())))
+				skipped[test{e.Package, strings.TrimSpace(lastLine(b.String()))}]++
 			}
 			delete(output, t)
+		}
+		if e.Test == "" && (e.Action == "pass" || e.Action == "fail") { // the package's own verdict
+			for t, n := range skipped {
+				if t.pkg == e.Package {
+					fmt.Fprintf(w, "\tskipped %d: %s\n", n, t.name)
+					delete(skipped, t)
+				}
+			}
 		}
 	})
 	// A test that was running when the process died has no verdict.
