@@ -109,6 +109,7 @@ func (r *ranks) remove(p transport.Priority) (changed bool) {
 func (s *Session) prioritize(p *sendPart, prio transport.Priority) {
 	s.mu.Lock()
 	r := &s.ranks
+	changed := false
 	if r.groups == nil {
 		if prio == (transport.Priority{}) && p.priority == prio && r.base == defaultUrgency {
 			s.mu.Unlock()
@@ -123,18 +124,20 @@ func (s *Session) prioritize(p *sendPart, prio transport.Priority) {
 				r.add(d.send.priority)
 			}
 		}
+		changed = true
 	}
 	if p.state.over() || s.err != nil {
 		s.mu.Unlock()
 		return
 	}
-	changed := false
 	if _, ok := r.ranked[p]; ok {
-		if p.priority == prio {
+		if p.priority == prio && !changed {
 			s.mu.Unlock()
 			return
 		}
-		changed = r.remove(p.priority)
+		if r.remove(p.priority) {
+			changed = true
+		}
 	}
 	r.ranked[p] = struct{}{}
 	p.priority = prio
