@@ -224,6 +224,58 @@ func TestCapsulesFitDst(t *testing.T) {
 	}
 }
 
+// TestEmptyDst shows that Fill without room takes nothing from what is due.
+func TestEmptyDst(t *testing.T) {
+	bubble(t, func(t *tester) {
+		st := t.openUni()
+		t.send(st, "data")
+		t.ok(t.s.SendDatagram([]byte("datagram")))
+		t.ok(t.s.Drain())
+		if n, end := t.s.Fill(nil); n != 0 || end || t.s.outgoing.rest != nil {
+			t.Fatalf("Fill = %d, %t", n, end)
+		}
+		wakes := t.carrier.wakes
+		t.send(st, "!")
+		if t.carrier.wakes != wakes+1 {
+			t.Fatal("not woken although Fill gave nothing")
+		}
+		t.wantCapsule("all is still due", capsule.DrainSession{})
+		t.wantCapsule("all is still due", datagram("datagram"))
+		t.wantCapsule("all is still due", wtStream{id: 3, data: "data!"})
+	})
+}
+
+// TestWaitersAreChained shows that a caller who takes one of several things
+// lets the next caller look: one slot holds one signal.
+func TestWaitersAreChained(t *testing.T) {
+	bubble(t, func(t *tester) {
+		t.writeCapsule(datagram("a"), datagram("b"), wtStream{id: 4}, wtStream{id: 6})
+		t.writeCapsule(capsule.MaxStreams{MaximumStreams: 2}, capsule.MaxStreams{Uni: true, MaximumStreams: 2})
+		for name, c := range map[string]struct {
+			slot chan struct{}
+			take func() error
+		}{
+			"datagrams":  {t.s.arrived, func() error { _, err := t.s.tryReceiveDatagram(); return err }},
+			"accept":     {t.s.accepted[bidi].arrived, func() error { _, err := t.s.tryAccept(bidi); return err }},
+			"accept uni": {t.s.accepted[uni].arrived, func() error { _, err := t.s.tryAccept(uni); return err }},
+			"open":       {t.s.opened[bidi].credit, func() error { _, err := t.s.tryOpen(bidi); return err }},
+			"open uni":   {t.s.opened[uni].credit, func() error { _, err := t.s.tryOpen(uni); return err }},
+		} {
+			<-c.slot // a caller was woken
+			t.ok(c.take())
+			if len(c.slot) != 1 {
+				t.Errorf("%s: one was taken of two, and nobody else is woken", name)
+				continue
+			}
+			<-c.slot
+			t.ok(c.take())
+			if len(c.slot) != 0 {
+				t.Errorf("%s: woken for nothing", name)
+			}
+		}
+	}, peerAllows(InitialLimits{}))
+}
+
 func TestDeadlinesOfStreams(t *testing.T) {
 	bubble(t, func(t *tester) {
 		st := open0(t)

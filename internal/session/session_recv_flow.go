@@ -1,0 +1,92 @@
+package session
+
+import (
+	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/internal/sessionstate"
+)
+
+// raised judges a limit that the peer announced, and has what waited for it
+// tried again.
+func (r *reader) raised(c capsule.Capsule, change sessionstate.Change) error {
+	switch change {
+	case sessionstate.Lowered:
+		return flowError("%v lowers a limit", c)
+	case sessionstate.Unchanged:
+		return r.s.abuse.glitch(r.now, c.Type().String()+" that raises nothing")
+	}
+	r.s.wakeLocked()
+	return nil
+}
+
+// repeated judges a report of being blocked, of which there is to be one for
+// each limit. It is of no other use: credit does not wait for it (H2-151).
+// Last holds the limit of the report before, plus one.
+func (r *reader) repeated(c capsule.Capsule, last *uint64, limit uint64) error {
+	if *last == limit+1 {
+		return r.s.abuse.glitch(r.now, "repeated "+c.Type().String())
+	}
+	*last = limit + 1
+	return nil
+}
+
+func (r *reader) maxStreamData(c capsule.MaxStreamData) error {
+	s := r.s
+	if kindOf(c.StreamID) == uni && !s.isLocal(c.StreamID) {
+		return stateError("%v on a stream that this side only receives", c)
+	}
+	st, what, err := s.peerNamesLocked(c.StreamID)
+	switch {
+	case err != nil:
+		return err
+	case what == notOpen:
+		return stateError("%v on a stream that was not opened", c)
+	case what == forgotten:
+		return nil // it crossed the stream's end
+	}
+	switch st.send.on(sendEventMaxStreamData) {
+	case wrongState:
+		return stateError("%v after WT_STOP_SENDING", c)
+	case ignored:
+		return nil
+	}
+	err = r.raised(c, st.send.credit.Raise(c.MaximumStreamData))
+	if err == nil {
+		s.readyLocked(st)
+	}
+	return err
+}
+
+func (r *reader) maxStreams(c capsule.MaxStreams) error {
+	s := r.s
+	k := bidi
+	if c.Uni {
+		k = uni
+	}
+	l := &s.opened[k]
+	change, err := l.limit.Raise(c.MaximumStreams)
+	if err != nil {
+		return err
+	}
+	if change == sessionstate.Raised {
+		l.blockedDue = false
+		signal(l.credit)
+	}
+	return r.raised(c, change)
+}
+
+func (r *reader) streamDataBlocked(c capsule.StreamDataBlocked) error {
+	s := r.s
+	if kindOf(c.StreamID) == uni && s.isLocal(c.StreamID) {
+		return stateError("%v on a stream that this side only sends", c)
+	}
+	st, what, err := s.peerNamesLocked(c.StreamID)
+	switch {
+	case err != nil:
+		return err
+	case what == notOpen:
+		return stateError("%v on a stream that was not opened", c)
+	case what == forgotten, st.recv.on(recvEventDataBlocked) != accepted:
+		return stateError("%v on a stream that has ended", c)
+	}
+	return r.repeated(c, &st.recv.blocked, c.MaximumStreamData)
+}
