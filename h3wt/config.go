@@ -57,10 +57,10 @@ type Config struct {
 	// queued besides. Default 32 MiB.
 	MaxConnectionMemory int64
 	// MaxServerMemory is the same for all connections of a server together.
-	// quic-go does not tell what it holds, so what counts is by how much the
-	// windows of connections have grown, and the datagrams queued. At three
-	// quarters of it windows stop growing. Default 512 MiB; negative: none.
-	// Server only.
+	// quic-go does not tell what it holds, so windows may grow by three quarters
+	// of it in all, and a quarter is for datagrams queued. The initial windows
+	// come on top, for each connection. Default 512 MiB; negative: no limit on
+	// growth. Server only.
 	MaxServerMemory int64
 
 	// Logger receives events of connections at level Debug; nil means silence.

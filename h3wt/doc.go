@@ -1,19 +1,19 @@
 // Package h3wt is WebTransport over HTTP/3 (draft-ietf-webtrans-http3-16) on
 // quic-go: a session layer of its own on the public API of quic-go's http3
-// package. Sessions implement transport.Session.
+// package. Its sessions implement transport.Session.
 //
 //	negotiate, application
 //	      │ Server, Upgrade            │ Dial, ClientConn
 //	┌─────▼────────────────────────────▼─────┐
-//	│ Session: streams, datagrams, capsules   │ sessionstate, capsule
-//	├─────────────────────────────────────────┤
-//	│ conn: sessions of a QUIC connection,    │
-//	│       streams that wait for theirs      │
-//	└──────┬───────────────────────────┬──────┘
+//	│ Session: streams, datagrams, capsules  │ capsule, sessionstate
+//	├────────────────────────────────────────┤
+//	│ conn: the sessions of a QUIC           │ handshake
+//	│ connection, streams that wait for one  │
+//	└──────┬───────────────────────────┬─────┘
 //	  quic-go/http3: requests,    quic.Conn: streams
 //	  SETTINGS, datagrams
 //
-// A server in five lines:
+// A server in a few lines:
 //
 //	srv := &h3wt.Server{TLSConfig: tlsConf, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 //		if s, err := h3wt.Upgrade(w, r, nil); err == nil {
@@ -21,4 +21,56 @@
 //		}
 //	})}
 //	err := srv.Serve(udpConn)
+//
+// # Concurrency
+//
+// Everything may be called from any goroutine. A connection has 7 goroutines at
+// either end: 2 of quic-go, 2 for what http3 reads (the control stream,
+// datagrams), 2 that accept streams and 1 that waits for its end. A session has
+// 2: the reader of its CONNECT stream, and one that takes datagrams from http3,
+// which keeps only a few. A stream has none, but while its header is late; nor
+// has a writer: capsules are written by whoever causes them, and by a goroutine
+// only while the peer gives no credit, as are datagrams while there are any.
+//
+// There are two mutexes, the connection's and the session's, which its streams
+// share. They are never held together, nor while quic-go, http3 or the
+// application is called: quic-go itself asks a session for credit under locks
+// of its own.
+//
+// # Limits
+//
+// What a peer can cause is bounded per connection: streams, by QUIC's limits
+// (twice the session's, and on a server MaxSessions and MaxRequests besides);
+// sessions, by MaxSessions and SessionRate; streams without a session, by
+// MaxEarlyStreams and EarlyTimeout; received and unread bytes, by the QUIC
+// windows (at first the first session's window, 64 KiB for each further one and
+// 256 KiB; at most MaxConnectionMemory); datagrams, by the session's queues and
+// 32 in http3; capsules, by 1,028 bytes, a DATAGRAM capsule by MaxDatagramSize,
+// and by their rate; capsules to be sent, by one of each kind.
+//
+// Session flow control is on if the peer wants it; then several sessions can
+// share the connection. Each gets its windows out of the connection's, so that
+// unread data of one never stops another, nor the capsules of any. Without it a
+// connection has one session.
+//
+// # What quic-go does not offer
+//
+//   - A server cannot send GOAWAY. Shutdown asks every session to drain and
+//     refuses new ones. A client has no event for GOAWAY and looks for it once
+//     a second.
+//   - Frame type 0x41 inside a request stream is skipped by http3 as unknown,
+//     where draft-ietf-webtrans-http3 asks for H3_FRAME_ERROR.
+//   - Datagrams for a session whose CONNECT has not arrived are dropped by
+//     http3.
+//   - The scheme of a CONNECT request is not told to a server.
+//   - Received bytes are known when they are read, or when the end of their
+//     stream has arrived: so do Stats count them, and so late is data beyond the
+//     session's limit found out. QUIC's own limits hold all the same.
+//   - Streams that were finished stay readable after the session's end, but not
+//     after the connection's.
+//   - Priorities are approximated by eight urgencies, of which data uses those
+//     from the session's own one on; streams of one urgency share, whatever
+//     their group. A client's CONNECT stream stays at the default urgency.
+//
+// 0-RTT is not used.
 package h3wt

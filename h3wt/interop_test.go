@@ -278,7 +278,7 @@ func TestInterop(t *testing.T) {
 		}
 	})
 
-	eachPeer(t, "H3-020 application protocol, H3-041 exporter", func(t *testing.T, c *interop) {
+	eachPeer(t, "H3-020 H3-041 application protocol and exporter", func(t *testing.T, c *interop) {
 		p := c.dial()
 		if got := p.ours.Info().ApplicationProtocol; got != "a" {
 			t.Errorf("our application protocol is %q, want the client's first", got)

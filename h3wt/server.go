@@ -28,9 +28,10 @@ type Server struct {
 	// Config holds the limits; nil means defaults.
 	Config *Config
 
-	once sync.Once
-	cfg  Config // settled
-	mem  *sessionstate.Budget
+	once   sync.Once
+	cfg    Config // settled
+	mem    *sessionstate.Budget
+	growth *growth
 
 	mu         sync.Mutex // guards the following
 	state      serverState
@@ -52,9 +53,10 @@ const (
 func (s *Server) init() {
 	s.once.Do(func() {
 		s.cfg = s.Config.settle()
-		if s.cfg.MaxServerMemory > 0 {
-			s.mem = sessionstate.NewBudget(s.cfg.MaxServerMemory, nil)
+		if s.cfg.MaxServerMemory > 0 { // otherwise each connection has its own limit only
+			s.mem = sessionstate.NewBudget(max(s.cfg.MaxServerMemory/4, 1), nil)
 		}
+		s.growth = newGrowth(s.cfg.MaxServerMemory)
 		s.conns = make(map[*conn]struct{})
 		s.transports = make(map[*quic.Transport]*quic.EarlyListener)
 		s.idle = make(chan struct{})
@@ -70,9 +72,7 @@ func (s *Server) Serve(pc net.PacketConn) error {
 		return errors.New("h3wt: Server without TLSConfig")
 	}
 	tr := &quic.Transport{Conn: pc}
-	quicConfig := s.cfg.quicConfig(s.QUICConfig, true)
-	growth := newGrowth(s.mem)
-	quicConfig.AllowConnectionWindowIncrease = growth.allow(quicConfig.AllowConnectionWindowIncrease)
+	quicConfig := s.ConfigureQUIC(s.QUICConfig)
 	// An early listener hands a connection out before the client's Finished,
 	// so that SETTINGS arrive a round trip earlier. It does not mean 0-RTT.
 	ln, err := tr.ListenEarly(http3.ConfigureTLSConfig(s.TLSConfig), quicConfig)
@@ -97,7 +97,7 @@ func (s *Server) Serve(pc net.PacketConn) error {
 			break
 		}
 		// Ends with the connection; s.conns tells of it.
-		s.serving.Go(func() { s.serveConn(qc, growth) })
+		s.serving.Go(func() { s.serveConn(qc) })
 	}
 	s.mu.Lock()
 	stopping := s.state != serverOpen
@@ -114,7 +114,7 @@ func (s *Server) Serve(pc net.PacketConn) error {
 }
 
 // ServeQUICConn serves one connection that the caller has accepted, until it
-// ends and its handlers have returned. Its quic.Config must have datagrams and stream reset partial delivery
+// ends. Its quic.Config must have datagrams and stream reset partial delivery
 // enabled and should be made with [Server.ConfigureQUIC].
 func (s *Server) ServeQUICConn(qc *quic.Conn) error {
 	s.init()
@@ -122,26 +122,26 @@ func (s *Server) ServeQUICConn(qc *quic.Conn) error {
 	if !state.SupportsDatagrams.Local || !state.SupportsStreamResetPartialDelivery.Local {
 		return errors.New("h3wt: quic.Config lacks EnableDatagrams or EnableStreamResetPartialDelivery")
 	}
-	return s.serveConn(qc, nil)
+	return s.serveConn(qc)
 }
 
 // ConfigureQUIC completes a quic.Config for connections that are given to
 // [Server.ServeQUICConn]. Base is not changed and may be nil.
 func (s *Server) ConfigureQUIC(base *quic.Config) *quic.Config {
 	s.init()
-	return s.cfg.quicConfig(base, true)
+	q := s.cfg.quicConfig(base, true)
+	q.AllowConnectionWindowIncrease = s.growth.allow(q.AllowConnectionWindowIncrease)
+	return q
 }
 
 // serveConn runs a connection to its end.
-func (s *Server) serveConn(qc *quic.Conn, g *growth) error {
+func (s *Server) serveConn(qc *quic.Conn) error {
 	c := &serverConn{server: s}
 	c.conn.start(qc, s.cfg, true, s.mem)
 	c.rate = newRate(s.cfg.SessionRate)
 	c.handleBidi = c.serveRequest
-	if g != nil {
-		g.add(&c.conn)
-		defer g.remove(&c.conn)
-	}
+	s.growth.add(&c.conn)
+	defer s.growth.remove(&c.conn)
 	s.mu.Lock()
 	if s.state != serverOpen {
 		s.mu.Unlock()
@@ -168,9 +168,6 @@ func (s *Server) serveConn(qc *quic.Conn, g *growth) error {
 	<-qc.Context().Done()
 	c.stopSweep()
 	c.loops.Wait()
-	if g == nil {
-		c.handlers.Wait()
-	}
 	return context.Cause(qc.Context())
 }
 
