@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -135,6 +136,26 @@ func TestCork(t *testing.T) {
 			client.Close()
 		}
 	})
+	t.Run("a write that could not be handed over is an error", func(t *testing.T) {
+		cert := testcert.New(t)
+		a, b := loopback(t)
+		server := tls.Server(b, cert.ServerConfig())
+		go server.Handshake()
+		under := &breakConn{Conn: a}
+		client := tls.Client(Cork(under), cert.ClientConfig("example.com"))
+		if err := client.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		under.broken.Store(true)
+		rc := newRecordConn(client)
+		for range 2 {
+			if n, err := rc.Write(data[:1000]); n != 0 || !errors.Is(err, errBroken) {
+				t.Errorf("Write = %d, %v", n, err)
+			}
+		}
+		client.Close()
+		server.Close()
+	})
 	t.Run("Close does not wait for a write that is stuck", func(t *testing.T) {
 		cert := testcert.New(t)
 		a, b := loopback(t)
@@ -230,6 +251,21 @@ func (c *teeConn) count() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.n
+}
+
+var errBroken = errors.New("broken")
+
+// breakConn fails writes once it is broken.
+type breakConn struct {
+	net.Conn
+	broken atomic.Bool
+}
+
+func (c *breakConn) Write(p []byte) (int, error) {
+	if c.broken.Load() {
+		return 0, errBroken
+	}
+	return c.Conn.Write(p)
 }
 
 // loopback returns the two ends of a TCP connection.

@@ -577,6 +577,29 @@ func TestServerEarlyData(t *testing.T) {
 		}
 		p.WantIdle("the stream is gone")
 	})
+	bubble(t, "H2-035 padding brings an undecided session no credit either", func(t *testing.T) {
+		decide := make(chan struct{})
+		h, _ := upgradeHandler(nil)
+		srv := newServer(t, waitFor(decide, h), nil)
+		defer srv.stop()
+		p, set := srv.peer(wtLimits(100)...)
+		defer p.Close()
+		window, _ := set.Value(http2.SettingInitialWindowSize)
+		p.WriteHeaders(1, false, connectFields()...)
+		for left := int(window); left >= 257; left -= 257 {
+			p.WriteDataPadded(1, false, "\x00", 255) // of a DATAGRAM capsule
+		}
+		for _, f := range p.Drain() {
+			if u, ok := f.(h2test.WindowUpdate); !ok || u.StreamID != 0 {
+				t.Fatalf("got %v, want connection credit only", f)
+			}
+		}
+		close(decide)
+		p.SkipUntil("credit once it is accepted", func(f h2test.Frame) bool {
+			u, ok := f.(h2test.WindowUpdate)
+			return ok && u.StreamID == 1
+		})
+	})
 	bubble(t, "H2-035 DS-20 BP-019 undecided sessions are bounded by one initial window and starve nobody", func(t *testing.T) {
 		decide := make(chan struct{})
 		srv := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

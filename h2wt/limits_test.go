@@ -279,6 +279,32 @@ func TestSettingsSnapshot(t *testing.T) {
 	})
 }
 
+func TestSettingsSnapshotOfAServer(t *testing.T) {
+	bubble(t, "H2-072 a client that asks before it acknowledges the server's SETTINGS", func(t *testing.T) {
+		h, up := upgradeHandler(nil)
+		srv := newServer(t, h, nil)
+		defer srv.stop()
+		p := h2test.NewClient(t, srv.clientTLS())
+		defer p.Close()
+		p.Preface(wtLimits(100)...)
+		p.WriteHeaders(1, false, connectFields()...)
+		p.SkipUntil("200", func(f h2test.Frame) bool { h, ok := f.(h2test.Headers); return ok && h.Value(":status") == "200" })
+		if a := <-up; a.err != nil {
+			t.Fatal(a.err)
+		}
+		got := newCapsulePeer(t, p, 1).read()
+		for _, want := range []string{
+			fmt.Sprintf("WT_MAX_DATA max=%d", transport.DefaultInitialSessionWindow),
+			fmt.Sprintf("WT_MAX_STREAMS(bidi) max=%d", transport.DefaultMaxIncomingStreams),
+			fmt.Sprintf("WT_MAX_STREAMS(uni) max=%d", transport.DefaultMaxIncomingStreams),
+		} {
+			if !slices.Contains(got, want) {
+				t.Errorf("capsules %q, want %s: it may use nothing else", got, want)
+			}
+		}
+	})
+}
+
 func TestReceiveLimits(t *testing.T) {
 	const window = 1000
 	cfg := &transport.Config{

@@ -338,6 +338,28 @@ func TestSessionTraffic(t *testing.T) {
 			t.Error("the session has ended")
 		}
 	})
+	bubble(t, "H2-173 a session accepted after the client's GOAWAY drains from the start", func(t *testing.T) {
+		h, up := upgradeHandler(nil)
+		srv := newServer(t, h, nil)
+		defer srv.stop()
+		p, _ := srv.peer(wtLimits(100)...)
+		defer p.Close()
+		p.WriteHeaders(1, false, connectFields()...) // keeps the connection
+		p.WriteGoAway(0, http2.ErrCodeNo)
+		p.WriteHeaders(3, false, connectFields()...)
+		for range 2 {
+			a := <-up
+			if a.err != nil {
+				t.Fatal(a.err)
+			}
+			synctest.Wait()
+			select {
+			case <-a.s.Draining():
+			default:
+				t.Error("not draining")
+			}
+		}
+	})
 	bubble(t, "H2-044 H2-173 after GOAWAY a client asks for nothing", func(t *testing.T) {
 		conn, c, _ := clientSession(t, nil, nil, enabled(100))
 		defer conn.Close()
