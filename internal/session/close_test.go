@@ -288,7 +288,7 @@ func TestClosing(t *testing.T) {
 // cancels is how often the carrier was told to cancel, by whatever goroutine.
 func (t *tester) cancels() int {
 	synctest.Wait()
-	return t.carrier.cancels
+	return int(t.carrier.cancels.Load())
 }
 
 // wantIdleClosing is wantIdle for a session that is being closed.

@@ -223,7 +223,7 @@ func TestCredit(t *testing.T) {
 			t.wantRead(t.accept(), "read")
 			t.wantIdle("four bytes are not worth a capsule")
 			t.writeCapsule(wtStream{id: 4, data: strings.Repeat("x", 16<<10-4)})
-			if t.carrier.wakes != 1 {
+			if t.carrier.wakes.Load() != 1 {
 				t.Fatal("the carrier was not woken")
 			}
 			t.wantCapsule("they are all there is to give", capsule.MaxData{MaximumData: 16<<10 + 4})
@@ -254,19 +254,19 @@ func TestWakesOnce(t *testing.T) {
 			for range 10 {
 				t.send(st, "x")
 			}
-			if t.carrier.wakes != 1 {
-				t.Fatalf("%d wakes for ten writes before Fill, want 1", t.carrier.wakes)
+			if t.carrier.wakes.Load() != 1 {
+				t.Fatalf("%d wakes for ten writes before Fill, want 1", t.carrier.wakes.Load())
 			}
 			t.wantCapsule("all together", wtStream{id: 3, data: "xxxxxxxxxx"})
 			t.send(st, "x")
-			if t.carrier.wakes != 1 {
+			if t.carrier.wakes.Load() != 1 {
 				t.Fatal("woken while Fill had given bytes last")
 			}
 			t.wantCapsule("the next", wtStream{id: 3, data: "x"})
 			t.wantIdle("idle")
 			t.send(st, "x")
-			if t.carrier.wakes != 2 {
-				t.Fatalf("%d wakes, want 2", t.carrier.wakes)
+			if t.carrier.wakes.Load() != 2 {
+				t.Fatalf("%d wakes, want 2", t.carrier.wakes.Load())
 			}
 		})
 	})

@@ -50,7 +50,7 @@ func TestEnds(t *testing.T) {
 	t.Run("H2-175 the answer needs no window", func(t *testing.T) {
 		bubble(t, func(t *tester) {
 			t.writeCapsule(capsule.CloseSession{})
-			if t.carrier.wakes == 0 {
+			if t.carrier.wakes.Load() == 0 {
 				t.Fatal("the carrier was not woken")
 			}
 			if n, end := t.s.Fill(nil); n != 0 || !end {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,21 +45,21 @@ type (
 )
 
 type testCarrier struct {
-	wakes   int
+	wakes   atomic.Int32 // also by timers
 	resets  []transport.Violation
-	cancels int
+	cancels atomic.Int32 // also by timers
 	rtt     time.Duration
 	onWake  func()
 }
 
 func (c *testCarrier) Wake() {
-	c.wakes++
+	c.wakes.Add(1)
 	if c.onWake != nil {
 		c.onWake()
 	}
 }
 func (c *testCarrier) Reset(v transport.Violation) { c.resets = append(c.resets, v) }
-func (c *testCarrier) Cancel()                     { c.cancels++ }
+func (c *testCarrier) Cancel()                     { c.cancels.Add(1) }
 func (c *testCarrier) RTT() (time.Duration, bool)  { return c.rtt, c.rtt > 0 }
 func (c *testCarrier) ExportKeyingMaterial(label string, context []byte, length int) ([]byte, error) {
 	return fmt.Appendf(nil, "%s %x %d", label, context, length), nil

@@ -234,9 +234,9 @@ func TestEmptyDst(t *testing.T) {
 		if n, end := t.s.Fill(nil); n != 0 || end || t.s.outgoing.rest != nil {
 			t.Fatalf("Fill = %d, %t", n, end)
 		}
-		wakes := t.carrier.wakes
+		wakes := t.carrier.wakes.Load()
 		t.send(st, "!")
-		if t.carrier.wakes != wakes+1 {
+		if t.carrier.wakes.Load() != wakes+1 {
 			t.Fatal("not woken although Fill gave nothing")
 		}
 		t.wantCapsule("all is still due", capsule.DrainSession{})

@@ -228,7 +228,7 @@ func TestSyntax(t *testing.T) {
 			t.writeCapsule(wtStream{id: 3, data: "garbage"})
 			t.s.End()
 			t.s.Data([]byte{0xff})
-			if len(t.carrier.resets) > 0 || t.carrier.cancels > 0 {
+			if len(t.carrier.resets) > 0 || t.carrier.cancels.Load() > 0 {
 				t.Fatal("the carrier was called after it had reported its end")
 			}
 		})
