@@ -33,7 +33,8 @@
 //  4. Control output is state, not a queue. A peer that takes nothing makes
 //     nothing grow: each limit, reset or request is there once.
 //  5. A capsule is begun only if dst has room for all of it. Exceptions are a
-//     dst shorter than 64 bytes and datagrams longer than dst.
+//     dst shorter than 64 bytes, and a datagram or WT_CLOSE_SESSION that is
+//     longer than dst: their rest goes before everything else.
 //  6. Credit of the draft's levels 4 and 5 is given back for a byte when the
 //     application has read it or it was discarded, and never for anything else.
 //  7. Every violation ends the session and calls Carrier.Reset once.
@@ -54,6 +55,7 @@
 //     Config.MaxIncomingStreams and Config.MaxIncomingUniStreams;
 //   - one control capsule in and one out, at most 1,036 bytes each.
 //
-// The first three are charged to the budget, in steps of 4 KiB. A session that
+// The first three are charged to the budget, in steps of 4 KiB, except for the
+// datagram that was begun. A session that
 // has ended holds only what may still be read.
 package session
