@@ -6,7 +6,6 @@ import (
 
 	"github.com/towpath-go/towpath/capsule"
 	"github.com/towpath-go/towpath/internal/h2conn"
-	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -48,10 +47,6 @@ type Config struct {
 	// MaxServerMemory is the same for all connections of a server together.
 	// Default 512 MiB; negative: none. Server only.
 	MaxServerMemory int64
-	// Budget, if it is set, is what the connections of a server count in
-	// instead of a budget of their own of MaxServerMemory: package negotiate
-	// shares one between transports. Server only.
-	Budget *sessionstate.Budget
 
 	// UpgradeTimeout bounds how long a handler may leave a WebTransport or
 	// WebSocket request undecided; then it is answered 503 and the request's

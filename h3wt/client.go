@@ -147,6 +147,22 @@ func (c *ClientConn) CloseWithCause(cause error) error {
 	return nil
 }
 
+// CloseAfter closes the connection when session s, its last one, has ended and
+// what was finished has had time to arrive, at most its Config.CloseTimeout. It
+// does not wait.
+func (c *ClientConn) CloseAfter(s transport.Session) {
+	own, ok := s.(*Session)
+	if !ok || own.c != &c.conn {
+		return
+	}
+	// Ends with the session and that time, or with the connection.
+	go func() {
+		<-own.done
+		own.linger()
+		c.Close()
+	}()
+}
+
 // RTT returns the smoothed round-trip time; ok is false before the first sample.
 func (c *ClientConn) RTT() (rtt time.Duration, ok bool) { return c.rtt() }
 
