@@ -58,7 +58,6 @@ func TestPin(t *testing.T) {
 
 func TestPinKeepsTheCallersCheck(t *testing.T) {
 	cert := testcert.New(t)
-	errOwn := errors.New("own")
 	conf := pinned(&tls.Config{ServerName: "a", VerifyConnection: func(tls.ConnectionState) error { return errOwn }}, [][sha256.Size]byte{cert.Hash()})
 	if err := handshakePinned(cert.ServerConfig(), conf); !errors.Is(err, errOwn) {
 		t.Errorf("got %v, want the caller's error", err)

@@ -3,7 +3,6 @@ package negotiate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -20,6 +19,10 @@ import (
 //	waiting ─► opening ─► ready ─► requested ─► won
 //	               │         │          └─────► failed (answered otherwise, or no progress)
 //	               └─────────┴────────────────► failed, or lost (another way won)
+//
+// A preferred way that loses while it is opening may linger, and one that loses
+// while its request has not even been acknowledged is doubted until its time for
+// that is over: what becomes of them tells whether the network lets them through.
 //
 // One goroutine runs the race and owns all of its state. Every way has one
 // goroutine at a time, which opens it or requests on it, and reports through an
@@ -79,6 +82,7 @@ const (
 	wayWon
 	wayFailed
 	wayLost
+	wayDoubted // lost while requested, without any sign that its path lives
 )
 
 type eventKind uint8
@@ -125,6 +129,9 @@ type race struct {
 	linger time.Duration
 	// judge gives the verdict on an error.
 	judge func(error) verdict
+	// lingering is called, if it is set, before the result of a race is out
+	// whose rung 0 will linger.
+	lingering func()
 	// trace is called on the race's goroutine at each change, if it is set.
 	trace func(Attempt)
 
@@ -175,6 +182,9 @@ func (r *race) run(ctx, life context.Context, done chan<- result, settled func([
 		res.session = w.report.session
 		w.report.session = nil
 		r.stopLosers(winner)
+		if r.lingering != nil && (r.find(wayOpening) >= 0 || r.find(wayDoubted) >= 0) {
+			r.lingering()
+		}
 	} else {
 		res.err = r.failure(ctx)
 		r.stopAll("the dial ended")
@@ -246,9 +256,7 @@ func (r *race) advance(life context.Context) (next time.Time, ok bool) {
 		switch {
 		case w.progress():
 			w.progress = nil
-		case now.Before(w.dueAt):
-			soonest(w.dueAt)
-		default:
+		case !now.Before(w.dueAt):
 			w.progress = nil
 			r.fail(i, errNoProgress)
 			w.cancel() // the request's goroutine gives the leg back
@@ -264,6 +272,11 @@ func (r *race) advance(life context.Context) (next time.Time, ok bool) {
 			out++
 		} else {
 			soonest(due)
+		}
+	}
+	for i := range r.runners {
+		if w := &r.runners[i]; w.state == wayRequested && w.progress != nil {
+			soonest(w.dueAt)
 		}
 	}
 
@@ -392,286 +405,4 @@ func (r *race) count(s wayState) (n int) {
 		}
 	}
 	return n
-}
-
-// open starts a way.
-func (r *race) open(i int, life context.Context) {
-	w := &r.runners[i]
-	ctx, cancel := context.WithCancel(life)
-	w.cancel = cancel
-	w.began = time.Now()
-	w.report.Started = w.began.Sub(r.start)
-	r.set(i, wayOpening)
-	s := signs{
-		heard:   func() { r.send(event{way: i, kind: evHeard}) },
-		blocked: func(err error) { r.send(event{way: i, kind: evBlocked, err: err}) },
-	}
-	// Ends when open returns, which cancel hastens; run waits for it.
-	r.wg.Go(func() {
-		l, err := w.way.open(ctx, s)
-		if !r.send(event{way: i, kind: evOpened, leg: l, err: err}) && l != nil {
-			l.discard()
-		}
-	})
-}
-
-// request asks for the session on a ready way.
-func (r *race) request(i int, life context.Context) {
-	w := &r.runners[i]
-	// Siblings on the rung were only different roads to the same answer.
-	for j := range r.runners {
-		s := &r.runners[j]
-		if j != i && s.rung == w.rung && (s.state == wayOpening || s.state == wayReady || s.state == wayWaiting) {
-			r.lose(j, "the "+w.report.Name()+" connection was ready first")
-		}
-	}
-	w.cancel()
-	ctx, cancel := context.WithCancel(life)
-	w.cancel = cancel
-	r.requests++
-	r.lastAsk = time.Now()
-	r.patience = w.leg.patience()
-	w.report.Requested = r.lastAsk.Sub(r.start)
-	if progress, within := w.leg.watch(); within > 0 {
-		w.progress, w.dueAt = progress, r.lastAsk.Add(within)
-	}
-	l := w.leg
-	r.set(i, wayRequested)
-	// Ends when the request is answered, which cancel hastens; run waits for it.
-	r.wg.Go(func() {
-		s, err := l.request(ctx)
-		if r.send(event{way: i, kind: evAnswered, session: s, err: err}) {
-			return
-		}
-		if s != nil { // accepted late
-			_ = s.CloseWithError(0, "")
-		}
-		l.discard()
-	})
-}
-
-// send reports an event and says whether it was received.
-func (r *race) send(ev event) bool {
-	select {
-	case r.events <- ev:
-		return true
-	case <-r.over:
-		return false
-	}
-}
-
-// handle takes one event; won says that its way won the race.
-func (r *race) handle(ev event) (won bool) {
-	w := &r.runners[ev.way]
-	switch ev.kind {
-	case evHeard:
-		if !w.heard {
-			w.heard = true
-			w.report.Heard = true
-			r.tell(ev.way)
-		}
-	case evBlocked:
-		if w.state == wayOpening && !w.blocked {
-			w.blocked = true
-			w.report.Err = ev.err
-			r.tell(ev.way)
-		}
-	case evOpened:
-		switch {
-		case w.state != wayOpening: // lost meanwhile
-			r.drop(ev.leg)
-		case ev.err != nil:
-			r.fail(ev.way, ev.err)
-			r.judgeError(ev.err)
-		default:
-			w.leg = ev.leg
-			w.heard = true
-			w.report.Heard = true
-			w.report.Err = nil
-			w.report.Ready = time.Since(r.start)
-			r.set(ev.way, wayReady)
-			r.yieldTo(ev.way)
-		}
-	case evAnswered:
-		switch {
-		case w.state != wayRequested: // failed for want of progress
-			r.dropAnswer(w.leg, ev.session)
-		case ev.err != nil:
-			r.fail(ev.way, ev.err)
-			r.drop(w.leg)
-			r.judgeError(ev.err)
-		default:
-			w.report.session = ev.session
-			r.set(ev.way, wayWon)
-			return true
-		}
-	}
-	return false
-}
-
-// yieldTo ends a way that became ready although a sibling already carries the request.
-func (r *race) yieldTo(i int) {
-	for j := range r.runners {
-		if j != i && r.runners[j].rung == r.runners[i].rung && r.runners[j].state == wayRequested {
-			r.lose(i, "the "+r.runners[j].report.Name()+" connection was ready first")
-			return
-		}
-	}
-}
-
-func (r *race) judgeError(err error) {
-	if r.judge != nil && r.judge(err) == answer {
-		r.final = err
-	}
-}
-
-// fail ends a way with an error of its own.
-func (r *race) fail(i int, err error) {
-	w := &r.runners[i]
-	w.report.Err = err
-	r.set(i, wayFailed)
-}
-
-// lose ends a way because of another one.
-func (r *race) lose(i int, why string) {
-	w := &r.runners[i]
-	if w.state == wayWaiting {
-		w.report.Note = "not needed: " + why
-	} else {
-		w.report.Note = why
-	}
-	was := w.state
-	r.set(i, wayLost)
-	if w.cancel != nil {
-		w.cancel()
-	}
-	if was == wayReady {
-		r.drop(w.leg)
-	}
-}
-
-// drop gives a leg back without holding up the race.
-func (r *race) drop(l leg) {
-	if l != nil {
-		r.wg.Go(l.discard)
-	}
-}
-
-func (r *race) dropAnswer(l leg, s transport.Session) {
-	r.wg.Go(func() {
-		if s != nil {
-			_ = s.CloseWithError(0, "")
-		}
-		l.discard()
-	})
-}
-
-// stopLosers ends every other way, but for those of rung 0 that may linger.
-func (r *race) stopLosers(winner int) {
-	w := &r.runners[winner]
-	for i := range r.runners {
-		switch l := &r.runners[i]; l.state {
-		case wayOpening:
-			if w.rung == 1 && l.rung == 0 && r.linger > 0 {
-				l.report.Note = "no connection yet when " + w.report.Name() + " won"
-				if !l.heard {
-					l.report.Note += "; nothing came back"
-				}
-				continue
-			}
-			r.lose(i, w.report.Name()+" won")
-		case wayWaiting, wayReady, wayRequested:
-			r.lose(i, w.report.Name()+" won")
-		}
-	}
-}
-
-func (r *race) stopAll(why string) {
-	for i := range r.runners {
-		switch r.runners[i].state {
-		case wayOpening, wayWaiting, wayReady, wayRequested:
-			r.lose(i, why)
-		}
-	}
-}
-
-// lingerOn lets the opening ways of rung 0 finish for a bounded time.
-func (r *race) lingerOn(life context.Context) {
-	timer := time.NewTimer(r.linger)
-	defer timer.Stop()
-	for {
-		open := false
-		for i := range r.runners {
-			open = open || r.runners[i].state == wayOpening && r.runners[i].rung == 0
-		}
-		if !open || r.find(wayReady) >= 0 {
-			return
-		}
-		select {
-		case ev := <-r.events:
-			r.handle(ev)
-		case <-timer.C:
-			for i := range r.runners {
-				if w := &r.runners[i]; w.state == wayOpening && w.rung == 0 {
-					r.fail(i, fmt.Errorf("no connection within %v after another way won", r.linger))
-					w.cancel()
-				}
-			}
-			return
-		case <-life.Done():
-			return
-		}
-	}
-}
-
-// failure returns the error of a race that nobody won.
-func (r *race) failure(ctx context.Context) error {
-	if r.final != nil {
-		return r.final
-	}
-	var errs []error
-	for i := range r.runners {
-		w := &r.runners[i]
-		if w.report.Err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", w.report.Name(), w.report.Err))
-		}
-	}
-	if err := context.Cause(ctx); err != nil {
-		errs = append(errs, err)
-	}
-	if len(errs) == 0 {
-		return errNoWay
-	}
-	return errors.Join(errs...)
-}
-
-// errNoWay is the failure of a race that had nothing to try.
-var errNoWay = errors.New("no way to try")
-
-func (r *race) set(i int, s wayState) {
-	w := &r.runners[i]
-	w.state = s
-	switch s {
-	case wayWon, wayFailed, wayLost:
-		w.report.Ended = time.Since(r.start)
-	}
-	w.report.Outcome = outcomes[s]
-	r.tell(i)
-}
-
-func (r *race) tell(i int) {
-	if r.trace != nil {
-		a := r.runners[i].report
-		a.session = nil
-		r.trace(a)
-	}
-}
-
-func (r *race) attempts() []Attempt {
-	as := make([]Attempt, len(r.runners))
-	for i := range r.runners {
-		as[i] = r.runners[i].report
-		as[i].session = nil
-	}
-	return as
 }

@@ -359,6 +359,27 @@ func TestRace(t *testing.T) {
 			settled: "4 failed, T won",
 		},
 		{
+			name: "TCP wins while QUIC's CONNECT is not even acknowledged: QUIC is watched for the rest of its time",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, within: 3 * time.Second}, "T": tcp},
+			at:   1080 * msec, winner: "T",
+			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s T ask; 1.08s 4 reset; 3.02s 4 discard",
+			settled: "4 failed, T won",
+		},
+		{
+			name: "TCP wins over a QUIC that makes progress",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, within: 3 * time.Second, progress: true}, "T": tcp},
+			at:   1080 * msec, winner: "T",
+			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s T ask; 1.08s 4 reset; 1.08s 4 discard",
+			settled: "4 lost, T won",
+		},
+		{
+			name: "a doubted loser accepted late is closed with code 0",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, within: 3 * time.Second, answerAt: 2 * time.Second, stubborn: true}, "T": tcp},
+			at:   1080 * msec, winner: "T",
+			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s T ask; 2.02s 4 close 0 \"\"; 3.02s 4 discard",
+			settled: "4 failed, T won",
+		},
+		{
 			name: "progress after CONNECT: an answer may take its time",
 			ways: map[string]fakeWay{"4": {openAt: 20 * msec, within: 3 * time.Second, progress: true, answerAt: 5 * time.Second}},
 			at:   5020 * msec, winner: "4",

@@ -24,7 +24,7 @@ const (
 
 var outcomes = [...]Outcome{
 	wayWaiting: NotStarted, wayOpening: Opening, wayReady: Ready, wayRequested: Requested,
-	wayWon: Won, wayFailed: Failed, wayLost: Lost,
+	wayWon: Won, wayFailed: Failed, wayLost: Lost, wayDoubted: Lost,
 }
 
 // String returns a lower-case name.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/quic-go/quic-go"
 	"golang.org/x/net/ipv4"
@@ -29,8 +28,6 @@ type pathWatch struct {
 	// 14.2.1, RFC 8085 section 5.2), and is ignored. What is dead shows as
 	// missing acknowledgements.
 	settled atomic.Bool
-	// severed holds the error that ended the path from here.
-	severed atomic.Pointer[error]
 }
 
 func (w *pathWatch) gotPackets(n int) {
@@ -41,9 +38,6 @@ func (w *pathWatch) gotPackets(n int) {
 
 // readError returns what the reader is told of err, nil if nothing.
 func (w *pathWatch) readError(err error) error {
-	if s := w.severed.Load(); s != nil {
-		return *s
-	}
 	switch {
 	case isTooBig(err):
 		// The answer to a packet of ours, or to a path MTU probe.
@@ -91,13 +85,6 @@ func settle(c watchedConn) {
 	if u, ok := c.(*udpConn); ok {
 		_ = reportICMP(u.UDPConn, false)
 	}
-}
-
-// sever ends the path: the reader gets err, which ends every connection on the
-// socket with it, without a packet to the peer.
-func sever(c watchedConn, err error) {
-	c.watch().severed.CompareAndSwap(nil, &err)
-	_ = c.SetReadDeadline(time.Now())
 }
 
 // udpConn is a connected UDP socket that looks unconnected.

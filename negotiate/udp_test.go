@@ -104,24 +104,6 @@ func TestUDPKeepsTheFastPath(t *testing.T) {
 	}
 }
 
-func TestUDPSever(t *testing.T) {
-	cert := testcert.New(t)
-	addr := udpServer(t, cert)
-	c := watchedDial(t, addr, signs{})
-	tr := &quic.Transport{Conn: c}
-	defer tr.Close()
-	qc, err := tr.Dial(t.Context(), net.UDPAddrFromAddrPort(addr), cert.ClientConfig("127.0.0.1", "test"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	settle(c)
-	sever(c, errDead)
-	<-qc.Context().Done()
-	if err := context.Cause(qc.Context()); !errors.Is(err, errDead) {
-		t.Errorf("the connection ended with %v, want the error it was severed with", err)
-	}
-}
-
 // What the kernel says of ICMP counts during the handshake only.
 func TestPathWatch(t *testing.T) {
 	refusal := &net.OpError{Op: "read", Err: refusals[0]}

@@ -1,0 +1,69 @@
+package negotiate
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/towpath-go/towpath/h3wt"
+)
+
+// minPacketSize is the UDP payload that every path for QUIC carries (RFC 9000
+// section 14.1).
+const minPacketSize = 1200
+
+// openQUIC opens the HTTP/3 connection: QUIC, SETTINGS.
+func (j *job) openQUIC(ctx context.Context, addr netip.AddrPort, s signs) (leg, error) {
+	dial := j.d.hooks.dialUDP
+	if dial == nil {
+		dial = dialUDP
+	}
+	sock, err := dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	pc := watchConn(sock, s)
+	tr := &quic.Transport{Conn: pc}
+	qc, err := tr.Dial(ctx, net.UDPAddrFromAddrPort(addr), j.tlsConfig("h3"), j.quicConfig())
+	if err != nil {
+		_ = tr.Close()
+		_ = pc.Close()
+		return nil, err
+	}
+	// The socket closes after the connection has been over for three times the
+	// probe timeout: until then a CONNECTION_CLOSE that got lost is repeated
+	// (RFC 9000 section 10.2).
+	context.AfterFunc(qc.Context(), func() {
+		time.AfterFunc(3*pto(qc.ConnectionStats()), func() {
+			_ = tr.Close()
+			_ = pc.Close()
+		})
+	})
+	conn, err := h3wt.NewClientConn(ctx, qc, j.d.H3)
+	if err != nil {
+		_ = qc.CloseWithError(0x100, "") // H3_NO_ERROR; if it is not closed yet
+		return nil, err
+	}
+	settle(pc)
+	return &connLeg{job: j, conn: conn, quic: qc, sock: pc}, nil
+}
+
+func (j *job) quicConfig() *quic.Config {
+	c := j.d.H3.QUIC(j.d.QUICConfig)
+	if c.InitialPacketSize == 0 {
+		c.InitialPacketSize = minPacketSize
+	}
+	return c
+}
+
+// pto is the probe timeout (RFC 9002 section 6.2.1) as far as the statistics
+// tell it, with the default max_ack_delay.
+func pto(s quic.ConnectionStats) time.Duration {
+	if s.SmoothedRTT <= 0 {
+		return time.Second
+	}
+	return s.SmoothedRTT + max(4*s.MeanDeviation, time.Millisecond) + 25*time.Millisecond
+}

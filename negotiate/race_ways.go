@@ -1,0 +1,186 @@
+package negotiate
+
+import (
+	"context"
+	"time"
+
+	"github.com/towpath-go/towpath/transport"
+)
+
+// What happens to one way: it is opened, asked for the session, wins or ends.
+
+// open starts a way.
+func (r *race) open(i int, life context.Context) {
+	w := &r.runners[i]
+	ctx, cancel := context.WithCancel(life)
+	w.cancel = cancel
+	w.began = time.Now()
+	w.report.Started = w.began.Sub(r.start)
+	r.set(i, wayOpening)
+	s := signs{
+		heard:   func() { r.send(event{way: i, kind: evHeard}) },
+		blocked: func(err error) { r.send(event{way: i, kind: evBlocked, err: err}) },
+	}
+	// Ends when open returns, which cancel hastens; run waits for it.
+	r.wg.Go(func() {
+		l, err := w.way.open(ctx, s)
+		if !r.send(event{way: i, kind: evOpened, leg: l, err: err}) && l != nil {
+			l.discard()
+		}
+	})
+}
+
+// request asks for the session on a ready way.
+func (r *race) request(i int, life context.Context) {
+	w := &r.runners[i]
+	// Siblings on the rung were only different roads to the same answer.
+	for j := range r.runners {
+		s := &r.runners[j]
+		if j != i && s.rung == w.rung && (s.state == wayOpening || s.state == wayReady || s.state == wayWaiting) {
+			r.lose(j, "the "+w.report.Name()+" connection was ready first")
+		}
+	}
+	w.cancel()
+	ctx, cancel := context.WithCancel(life)
+	w.cancel = cancel
+	r.requests++
+	r.lastAsk = time.Now()
+	r.patience = w.leg.patience()
+	w.report.Requested = r.lastAsk.Sub(r.start)
+	if progress, within := w.leg.watch(); within > 0 {
+		w.progress, w.dueAt = progress, r.lastAsk.Add(within)
+	}
+	l := w.leg
+	r.set(i, wayRequested)
+	// Ends when the request is answered, which cancel hastens; run waits for it.
+	r.wg.Go(func() {
+		s, err := l.request(ctx)
+		if r.send(event{way: i, kind: evAnswered, session: s, err: err}) {
+			return
+		}
+		if s != nil { // accepted late
+			_ = s.CloseWithError(0, "")
+		}
+		l.discard()
+	})
+}
+
+// send reports an event and says whether it was received.
+func (r *race) send(ev event) bool {
+	select {
+	case r.events <- ev:
+		return true
+	case <-r.over:
+		return false
+	}
+}
+
+// handle takes one event; won says that its way won the race.
+func (r *race) handle(ev event) (won bool) {
+	w := &r.runners[ev.way]
+	switch ev.kind {
+	case evHeard:
+		if !w.heard {
+			w.heard = true
+			w.report.Heard = true
+			r.tell(ev.way)
+		}
+	case evBlocked:
+		if w.state == wayOpening && !w.blocked {
+			w.blocked = true
+			w.report.Err = ev.err
+			r.tell(ev.way)
+		}
+	case evOpened:
+		switch {
+		case w.state != wayOpening: // lost meanwhile
+			r.drop(ev.leg)
+		case ev.err != nil:
+			r.fail(ev.way, ev.err)
+			r.judgeError(ev.err)
+		default:
+			w.leg = ev.leg
+			w.heard = true
+			w.report.Heard = true
+			w.report.Err = nil
+			w.report.Ready = time.Since(r.start)
+			r.set(ev.way, wayReady)
+			r.yieldTo(ev.way)
+		}
+	case evAnswered:
+		switch {
+		case w.state == wayDoubted:
+			r.dropAnswer(nil, ev.session) // the leg stays for its path
+		case w.state != wayRequested: // failed for want of progress
+			r.dropAnswer(w.leg, ev.session)
+		case ev.err != nil:
+			r.fail(ev.way, ev.err)
+			r.drop(w.leg)
+			r.judgeError(ev.err)
+		default:
+			w.report.session = ev.session
+			r.set(ev.way, wayWon)
+			return true
+		}
+	}
+	return false
+}
+
+// yieldTo ends a way that became ready although a sibling already carries the request.
+func (r *race) yieldTo(i int) {
+	for j := range r.runners {
+		if j != i && r.runners[j].rung == r.runners[i].rung && r.runners[j].state == wayRequested {
+			r.lose(i, "the "+r.runners[j].report.Name()+" connection was ready first")
+			return
+		}
+	}
+}
+
+func (r *race) judgeError(err error) {
+	if r.judge != nil && r.judge(err) == answer {
+		r.final = err
+	}
+}
+
+// fail ends a way with an error of its own.
+func (r *race) fail(i int, err error) {
+	w := &r.runners[i]
+	w.report.Err = err
+	r.set(i, wayFailed)
+}
+
+// lose ends a way because of another one.
+func (r *race) lose(i int, why string) {
+	w := &r.runners[i]
+	if w.state == wayWaiting {
+		w.report.Note = "not needed: " + why
+	} else {
+		w.report.Note = why
+	}
+	was := w.state
+	r.set(i, wayLost)
+	if w.cancel != nil {
+		w.cancel()
+	}
+	if was == wayReady || was == wayDoubted {
+		r.drop(w.leg)
+	}
+}
+
+// drop gives a leg back without holding up the race.
+func (r *race) drop(l leg) {
+	if l != nil {
+		r.wg.Go(l.discard)
+	}
+}
+
+func (r *race) dropAnswer(l leg, s transport.Session) {
+	r.wg.Go(func() {
+		if s != nil {
+			_ = s.CloseWithError(0, "")
+		}
+		if l != nil {
+			l.discard()
+		}
+	})
+}

@@ -1,0 +1,419 @@
+package negotiate
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/towpath-go/towpath/h2wt"
+	"github.com/towpath-go/towpath/h3wt"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// A Server serves WebTransport and ordinary HTTP on one port: HTTP/3 on UDP,
+// HTTP/2 and HTTP/1.1 on TCP, all through one http.Handler, in which [Upgrade]
+// accepts sessions. Its fields must not change once it serves, and it is used
+// once: after Shutdown or Close it serves no more.
+type Server struct {
+	// Addr is the address to listen on, "host:port"; an empty host means all
+	// interfaces, port 0 any free one (the same for UDP and TCP). Default ":443".
+	Addr string
+	// TLSConfig must have a certificate. MinVersion defaults to TLS 1.3; the
+	// application protocols are set here.
+	TLSConfig *tls.Config
+	// Handler answers all requests; nil means http.DefaultServeMux.
+	Handler http.Handler
+
+	// Config holds the limits of sessions whose UpgradeOptions have none.
+	Config *transport.Config
+	// H2 and H3 hold the limits of connections; nil means defaults. Their
+	// MaxServerMemory is not used: see MaxMemory.
+	H2 *h2wt.Config
+	H3 *h3wt.Config
+	// QUICConfig is the base of the QUIC configuration; nil means defaults. An
+	// InitialPacketSize of 0 means 1,200 bytes here.
+	QUICConfig *quic.Config
+	// Transports are the ways to serve. Nil means all: HTTP3 and HTTP2.
+	Transports []transport.Protocol
+
+	// AltSvc is the Alt-Svc field of responses over TCP, by which browsers learn
+	// of HTTP/3. Empty means the server's own UDP port while it listens; "-"
+	// means never; anything else is sent verbatim.
+	AltSvc string
+
+	// MaxMemory bounds the bytes that all connections together make the server
+	// hold; each of two transports has half of it. Default 512 MiB; negative:
+	// none.
+	MaxMemory int64
+	// SessionRate bounds the WebTransport requests per second from one client
+	// address (an IPv6 /64), with bursts of twice as many; beyond it they are
+	// answered 429. Default 1,000; negative: none.
+	SessionRate int
+	// MaxHeaderBytes bounds a request's header. Default 64 KiB.
+	MaxHeaderBytes int
+	// ReadHeaderTimeout bounds the reading of a request's header over TCP, the
+	// TLS handshake included. Default 10 s.
+	ReadHeaderTimeout time.Duration
+	// IdleTimeout ends TCP connections without a request or session. Default 2 min.
+	IdleTimeout time.Duration
+
+	// Logger receives events; nil means silence, but for panics of handlers,
+	// which go to the standard logger.
+	Logger *slog.Logger
+
+	once sync.Once
+	// Set once.
+	tcp     *http.Server
+	udp     *h3wt.Server
+	initErr error
+
+	mu      sync.Mutex // guards the following
+	addr    net.Addr
+	udpPort int // 0 while UDP does not listen
+	closed  bool
+	open    []interface{ Close() error } // listener and packet connection
+}
+
+const (
+	defaultHeaderBytes   = 64 << 10
+	defaultHeaderTimeout = 10 * time.Second
+	defaultServerIdle    = 2 * time.Minute
+	defaultSessionRate   = 1000
+	defaultServerMemory  = 512 << 20
+	// altSvcAge is how long a browser may remember the way, in seconds.
+	altSvcAge = 86400
+	// portTries bounds the search for a port that is free for UDP and TCP.
+	portTries = 16
+)
+
+func (s *Server) init() error {
+	s.once.Do(func() { s.initErr = s.setup() })
+	return s.initErr
+}
+
+func (s *Server) setup() error {
+	if s.TLSConfig == nil || len(s.TLSConfig.Certificates) == 0 && s.TLSConfig.GetCertificate == nil && s.TLSConfig.GetConfigForClient == nil {
+		return errors.New("towpath: Server.TLSConfig has no certificate")
+	}
+	for _, p := range s.Transports {
+		if p != transport.HTTP3 && p != transport.HTTP2 {
+			return fmt.Errorf("towpath: a server cannot serve transport %v: %w", p, transport.ErrUnsupported)
+		}
+	}
+	handler := s.Handler
+	if handler == nil {
+		handler = http.DefaultServeMux
+	}
+	if rate := orDefaultInt(s.SessionRate, defaultSessionRate); rate > 0 {
+		handler = &rateLimiter{next: handler, rate: float64(rate)}
+	}
+	headerBytes := orDefaultInt(s.MaxHeaderBytes, defaultHeaderBytes)
+	memory := s.MaxMemory
+	if memory == 0 {
+		memory = defaultServerMemory
+	}
+	if memory > 0 && s.serves(transport.HTTP3) && s.serves(transport.HTTP2) {
+		memory = max(memory/2, 1)
+	}
+
+	h2 := h2wt.Config{}
+	if s.H2 != nil {
+		h2 = *s.H2
+	}
+	h2.Session = orConfig(h2.Session, s.Config)
+	h2.MaxServerMemory = memory
+	if h2.Logger == nil {
+		h2.Logger = s.Logger
+	}
+	errorLog := log.Default()
+	if s.Logger != nil {
+		errorLog = slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn)
+	}
+	s.tcp = &http.Server{
+		Handler:           s.withAltSvc(handler),
+		TLSConfig:         s.TLSConfig.Clone(),
+		MaxHeaderBytes:    headerBytes,
+		ReadHeaderTimeout: orDefaultDuration(s.ReadHeaderTimeout, defaultHeaderTimeout),
+		IdleTimeout:       orDefaultDuration(s.IdleTimeout, defaultServerIdle),
+		ErrorLog:          log.New(quietHandshakes{errorLog}, "", 0),
+	}
+	if err := h2wt.ConfigureServer(s.tcp, &h2); err != nil {
+		return err
+	}
+
+	h3 := h3wt.Config{}
+	if s.H3 != nil {
+		h3 = *s.H3
+	}
+	h3.Session = orConfig(h3.Session, s.Config)
+	h3.MaxServerMemory = memory
+	if h3.MaxHeaderBytes == 0 {
+		h3.MaxHeaderBytes = headerBytes
+	}
+	if h3.Logger == nil {
+		h3.Logger = s.Logger
+	}
+	qc := &quic.Config{}
+	if s.QUICConfig != nil {
+		qc = s.QUICConfig.Clone()
+	}
+	if qc.InitialPacketSize == 0 {
+		qc.InitialPacketSize = minPacketSize
+	}
+	s.udp = &h3wt.Server{TLSConfig: s.TLSConfig.Clone(), QUICConfig: qc, Handler: handler, Config: &h3}
+	return nil
+}
+
+func orConfig(a, b *transport.Config) *transport.Config {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+func orDefaultInt(v, def int) int {
+	if v == 0 {
+		return def
+	}
+	return max(v, 0)
+}
+
+func orDefaultDuration(v, def time.Duration) time.Duration {
+	if v == 0 {
+		return def
+	}
+	return max(v, 0)
+}
+
+// serves reports whether the server is to serve a transport.
+func (s *Server) serves(p transport.Protocol) bool {
+	return s.Transports == nil || slices.Contains(s.Transports, p)
+}
+
+// ListenAndServe listens on Addr and serves until Shutdown or Close, and then
+// returns [http.ErrServerClosed]; earlier only for an error.
+func (s *Server) ListenAndServe() error {
+	if err := s.init(); err != nil {
+		return err
+	}
+	addr := s.Addr
+	if addr == "" {
+		addr = ":443"
+	}
+	ln, pc, err := Listen(addr, s.Transports...)
+	if err != nil {
+		return err
+	}
+	return s.Serve(ln, pc)
+}
+
+// Listen opens the sockets that [Server.Serve] wants: TCP and UDP on the same
+// address and port, or only one of them if transports says so. With port 0 a
+// port is found that is free for both.
+func Listen(addr string, transports ...transport.Protocol) (net.Listener, net.PacketConn, error) {
+	all := len(transports) == 0
+	tcp := all || slices.Contains(transports, transport.HTTP2)
+	udp := all || slices.Contains(transports, transport.HTTP3)
+	if !tcp && !udp {
+		return nil, nil, fmt.Errorf("towpath: listen: no transport to listen for: %w", transport.ErrUnsupported)
+	}
+	if !tcp {
+		pc, err := net.ListenPacket("udp", addr)
+		return nil, pc, err
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	for try := 1; ; try++ {
+		ln, err := net.Listen("tcp", addr)
+		if err != nil || !udp {
+			return ln, nil, err
+		}
+		pc, err := net.ListenPacket("udp", udpAddress(addr, ln.Addr()))
+		if err == nil {
+			return ln, pc, nil
+		}
+		_ = ln.Close()
+		if port != "0" && port != "" || try == portTries {
+			return nil, nil, err
+		}
+	}
+}
+
+// udpAddress is addr with the port that TCP got. The host stays as it was
+// written: an empty one means all interfaces and both families.
+func udpAddress(addr string, got net.Addr) string {
+	host, _, _ := net.SplitHostPort(addr)
+	if t, ok := got.(*net.TCPAddr); ok {
+		if host != "" {
+			return t.String() // a name may resolve differently the second time
+		}
+		return net.JoinHostPort("", fmt.Sprint(t.Port))
+	}
+	return got.String()
+}
+
+// Serve serves on ln (TCP, without TLS) and pc (UDP), which it takes over; one
+// of them may be nil. It returns as ListenAndServe does. If one of the two
+// fails, the other is closed.
+func (s *Server) Serve(ln net.Listener, pc net.PacketConn) error {
+	if err := s.init(); err != nil {
+		closeBoth(ln, pc)
+		return err
+	}
+	if ln == nil && pc == nil {
+		return errors.New("towpath: Serve without a socket")
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		closeBoth(ln, pc)
+		return http.ErrServerClosed
+	}
+	if ln != nil {
+		s.open = append(s.open, ln)
+		s.addr = ln.Addr()
+	}
+	if pc != nil {
+		s.open = append(s.open, pc)
+		if s.addr == nil {
+			s.addr = pc.LocalAddr()
+		}
+		if u, ok := pc.LocalAddr().(*net.UDPAddr); ok {
+			s.udpPort = u.Port
+		}
+	}
+	s.mu.Unlock()
+
+	errs := make(chan error, 2)
+	n := 0
+	if ln != nil {
+		n++
+		go func() { // ends when the listener does; waited for below
+			errs <- s.tcp.ServeTLS(h2wt.NewListener(ln), "", "")
+		}()
+	}
+	if pc != nil {
+		n++
+		go func() { // ends when the socket does; waited for below
+			err := s.udp.Serve(pc)
+			s.mu.Lock()
+			s.udpPort = 0
+			s.mu.Unlock()
+			errs <- err
+		}()
+	}
+	first := <-errs
+	if s.isClosed() {
+		first = http.ErrServerClosed
+	} else {
+		_ = s.Close()
+	}
+	for range n - 1 {
+		<-errs
+	}
+	return first
+}
+
+func closeBoth(ln net.Listener, pc net.PacketConn) {
+	if ln != nil {
+		_ = ln.Close()
+	}
+	if pc != nil {
+		_ = pc.Close()
+	}
+}
+
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// ListenAddr returns the address the server listens on, nil before it does.
+func (s *Server) ListenAddr() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addr
+}
+
+// Shutdown stops listening, asks the peer of every session to wind down
+// (WT_DRAIN_SESSION, and GOAWAY on HTTP/2), and waits until all connections
+// have ended. When ctx ends first, it closes what is left and returns the
+// context's error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.init(); err != nil {
+		return nil // it never served
+	}
+	s.mu.Lock()
+	s.closed = true
+	s.udpPort = 0
+	s.mu.Unlock()
+	errs := make(chan error, 2)
+	go func() { errs <- s.tcp.Shutdown(ctx) }() // ends with ctx; waited for below
+	go func() { errs <- s.udp.Shutdown(ctx) }()
+	err := errors.Join(<-errs, <-errs)
+	closeErr := s.Close()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return errors.Join(err, closeErr)
+}
+
+// Close ends everything at once.
+func (s *Server) Close() error {
+	if err := s.init(); err != nil {
+		return nil // it never served
+	}
+	s.mu.Lock()
+	s.closed = true
+	s.udpPort = 0
+	open := s.open
+	s.open = nil
+	s.mu.Unlock()
+	err := errors.Join(ignoreClosed(s.tcp.Close()), ignoreClosed(s.udp.Close()))
+	for _, c := range open {
+		err = errors.Join(err, ignoreClosed(c.Close()))
+	}
+	return err
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// withAltSvc tells of HTTP/3 in responses over TCP.
+func (s *Server) withAltSvc(next http.Handler) http.Handler {
+	if s.AltSvc == "-" {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		value := s.AltSvc
+		if value == "" {
+			s.mu.Lock()
+			port := s.udpPort
+			s.mu.Unlock()
+			if port != 0 {
+				value = fmt.Sprintf(`h3=":%d"; ma=%d`, port, altSvcAge)
+			}
+		}
+		if value != "" {
+			w.Header().Set("Alt-Svc", value)
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,421 @@
+package negotiate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quic-go/quic-go/testutils/simnet"
+
+	"github.com/towpath-go/towpath/internal/memconn"
+	"github.com/towpath-go/towpath/internal/testcert"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// A world is a server and the network before it, inside a bubble: UDP through
+// simnet, TCP through memconn. Its clock is exact.
+type world struct {
+	t      *testing.T
+	cert   *testcert.Cert
+	server *Server
+	router *dropRouter
+	tcp    *memconn.Listener
+	addrs  []netip.Addr // of example.com
+	url    string
+
+	mu sync.Mutex // guards the following
+	// deadTCP makes TCP connections fail at once with its error.
+	deadTCP error
+	// refused makes UDP sockets of that family report a closed port.
+	refused map[bool]bool // by v6
+
+	clients map[bool][]*simnet.SimConn // unused sockets, by v6
+
+	requests atomic.Int32 // CONNECTs that reached the handler
+	dialed   atomic.Int32 // TCP connections
+}
+
+// worldOptions shape a world; the zero value is a server on IPv4 that accepts
+// sessions, 20 ms away on UDP and on TCP (one way 10 ms).
+type worldOptions struct {
+	handler http.HandlerFunc
+	v6      bool          // has an IPv6 address besides
+	udp     time.Duration // one way; 0 means 10 ms
+	noUDP   bool          // nothing listens on UDP, and nothing says so
+	setup   func(*Server)
+}
+
+const oneWay = 10 * time.Millisecond
+
+// inWorld runs f in a bubble with a world.
+func inWorld(t *testing.T, o worldOptions, f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		if o.udp == 0 {
+			o.udp = oneWay
+		}
+		w := &world{
+			t: t, cert: testcert.New(t), url: "https://example.com/chat",
+			router: &dropRouter{}, refused: make(map[bool]bool), clients: make(map[bool][]*simnet.SimConn),
+		}
+		handler := o.handler
+		if handler == nil {
+			handler = w.accept
+		}
+		w.server = &Server{TLSConfig: w.cert.ServerConfig(), Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodConnect {
+				w.requests.Add(1)
+			}
+			handler(rw, r)
+		})}
+		if o.setup != nil {
+			o.setup(w.server)
+		}
+		network := &simnet.Simnet{Router: w.router}
+		link := simnet.NodeBiDiLinkSettings{Latency: o.udp}
+		families := []bool{false}
+		if o.v6 {
+			families = []bool{true, false}
+		}
+		var servers []*simnet.SimConn
+		for _, v6 := range families {
+			server, client := "192.0.2.2", "192.0.2.1"
+			if v6 {
+				server, client = "2001:db8::2", "2001:db8::1"
+			}
+			addr := netip.MustParseAddr(server)
+			w.addrs = append(w.addrs, addr)
+			servers = append(servers, network.NewEndpoint(udpAddr(addr, 443), link))
+			for i := range 12 {
+				c := network.NewEndpoint(udpAddr(netip.MustParseAddr(client), uint16(50000+i)), link)
+				w.clients[v6] = append(w.clients[v6], c)
+			}
+		}
+		if err := network.Start(); err != nil {
+			t.Fatal(err)
+		}
+		w.tcp = memconn.Listen(&memconn.Options{Latency: oneWay})
+		var pc net.PacketConn
+		if !o.noUDP {
+			pc = mergeConns(servers)
+		}
+		served := make(chan error, 1)
+		go func() { served <- w.server.Serve(w.tcp, pc) }()
+		synctest.Wait()
+
+		f(t, w)
+
+		if err := w.server.Close(); err != nil {
+			t.Errorf("closing the server: %v", err)
+		}
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("Serve returned %v", err)
+		}
+		w.mu.Lock()
+		for _, cs := range w.clients {
+			for _, c := range cs {
+				c.Close()
+			}
+		}
+		w.mu.Unlock()
+		for _, c := range servers {
+			c.Close()
+		}
+		// What a closed connection repeats on request ends by itself.
+		time.Sleep(time.Minute)
+		network.Close()
+	})
+}
+
+func udpAddr(a netip.Addr, port uint16) *net.UDPAddr {
+	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, port))
+}
+
+// accept is the default handler: it takes the session, and echoes streams.
+func (w *world) accept(rw http.ResponseWriter, r *http.Request) {
+	s, err := Upgrade(rw, r, nil)
+	if err != nil {
+		return
+	}
+	go echoSession(s)
+}
+
+// echoSession echoes bidirectional streams until the session ends.
+func echoSession(s transport.Session) {
+	for {
+		st, err := s.AcceptStream(context.Background())
+		if err != nil {
+			return
+		}
+		go func() {
+			if _, err := io.Copy(st, st); err == nil {
+				st.Close()
+			}
+		}()
+	}
+}
+
+// dialer returns a dialer into the world.
+func (w *world) dialer() *Dialer {
+	d := &Dialer{
+		TLSClientConfig: w.cert.ClientConfig(""),
+		Proxy:           func(*http.Request) (*url.URL, error) { return nil, nil },
+		hooks: hooks{
+			resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
+				if host != "example.com" {
+					return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+				}
+				return slices.Clone(w.addrs), nil
+			},
+			fingerprint: func(netip.AddrPort) string { return "home" },
+			dialTCP: func(ctx context.Context, network, address string) (net.Conn, error) {
+				w.mu.Lock()
+				dead := w.deadTCP
+				w.mu.Unlock()
+				if dead != nil {
+					return nil, dead
+				}
+				w.dialed.Add(1)
+				return w.tcp.DialContext(ctx, network, address)
+			},
+			dialUDP: w.dialUDP,
+		},
+	}
+	w.t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func (w *world) dialUDP(_ context.Context, addr netip.AddrPort) (net.PacketConn, error) {
+	v6 := addr.Addr().Is6()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.refused[v6] {
+		return &refusedConn{wrote: make(chan struct{}), closed: make(chan struct{}), addr: udpAddr(addr.Addr(), 1)}, nil
+	}
+	cs := w.clients[v6]
+	if len(cs) == 0 {
+		return nil, errors.New("the test needs more sockets")
+	}
+	w.clients[v6] = cs[1:]
+	return cs[0], nil
+}
+
+// refuse makes UDP ports of a family closed, or open again.
+func (w *world) refuse(v6, yes bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refused[v6] = yes
+}
+
+// killTCP makes every TCP dial fail.
+func (w *world) killTCP(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deadTCP = err
+}
+
+// dropRouter delivers packets, unless it is told to swallow them.
+type dropRouter struct {
+	simnet.PerfectRouter
+	drop   atomic.Bool
+	dropV6 atomic.Bool
+	// toServer drops only what goes to the server.
+	toServer atomic.Bool
+}
+
+func (r *dropRouter) SendPacket(p simnet.Packet) error {
+	to := p.To.(*net.UDPAddr)
+	if r.drop.Load() || r.dropV6.Load() && to.IP.To4() == nil || r.toServer.Load() && to.Port == 443 {
+		return nil
+	}
+	return r.PerfectRouter.SendPacket(p)
+}
+
+// A refusedConn is a connected socket to a closed port: whatever is written,
+// the next read says ECONNREFUSED.
+type refusedConn struct {
+	addr   *net.UDPAddr
+	once   sync.Once
+	wrote  chan struct{}
+	end    sync.Once
+	closed chan struct{}
+}
+
+func (c *refusedConn) ReadFrom([]byte) (int, net.Addr, error) {
+	select {
+	case <-c.wrote:
+		return 0, nil, &net.OpError{Op: "read", Net: "udp", Err: os.NewSyscallError("recvmsg", refusals[0])}
+	case <-c.closed:
+		return 0, nil, net.ErrClosed
+	}
+}
+
+func (c *refusedConn) WriteTo(p []byte, _ net.Addr) (int, error) {
+	c.once.Do(func() { close(c.wrote) })
+	return len(p), nil
+}
+
+func (c *refusedConn) Close() error {
+	c.end.Do(func() { close(c.closed) })
+	return nil
+}
+
+func (c *refusedConn) LocalAddr() net.Addr              { return c.addr }
+func (c *refusedConn) SetDeadline(time.Time) error      { return nil }
+func (c *refusedConn) SetReadDeadline(time.Time) error  { return c.Close() }
+func (c *refusedConn) SetWriteDeadline(time.Time) error { return nil }
+
+var errOwn = errors.New("own")
+
+var errRefusedTCP = &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+
+// mergeConns makes one packet connection of a server's sockets.
+func mergeConns(cs []*simnet.SimConn) net.PacketConn {
+	if len(cs) == 1 {
+		return cs[0]
+	}
+	m := &mergedConn{SimConn: cs[0], all: cs, in: make(chan packet), closed: make(chan struct{})}
+	for _, c := range cs {
+		go m.read(c) // ends when c is closed
+	}
+	return m
+}
+
+type packet struct {
+	data []byte
+	from net.Addr
+	err  error
+}
+
+type mergedConn struct {
+	*simnet.SimConn
+	all    []*simnet.SimConn
+	in     chan packet
+	once   sync.Once
+	closed chan struct{}
+
+	mu       sync.Mutex
+	deadline chan struct{} // closed once SetReadDeadline was called with a time that passed
+}
+
+func (m *mergedConn) read(c *simnet.SimConn) {
+	for {
+		b := make([]byte, 2048)
+		n, from, err := c.ReadFrom(b)
+		select {
+		case m.in <- packet{b[:n], from, err}:
+		case <-m.closed:
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (m *mergedConn) ReadFrom(p []byte) (int, net.Addr, error) {
+	m.mu.Lock()
+	if m.deadline == nil {
+		m.deadline = make(chan struct{})
+	}
+	deadline := m.deadline
+	m.mu.Unlock()
+	select {
+	case k := <-m.in:
+		return copy(p, k.data), k.from, k.err
+	case <-m.closed:
+		return 0, nil, net.ErrClosed
+	case <-deadline:
+		return 0, nil, os.ErrDeadlineExceeded
+	}
+}
+
+// SetReadDeadline is only used by quic-go to end a read.
+func (m *mergedConn) SetReadDeadline(t time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t.IsZero() {
+		m.deadline = nil
+		return nil
+	}
+	if m.deadline == nil {
+		m.deadline = make(chan struct{})
+	}
+	select {
+	case <-m.deadline:
+	default:
+		close(m.deadline)
+	}
+	return nil
+}
+
+func (m *mergedConn) WriteTo(p []byte, addr net.Addr) (int, error) {
+	v6 := addr.(*net.UDPAddr).IP.To4() == nil
+	for _, c := range m.all {
+		if (c.LocalAddr().(*net.UDPAddr).IP.To4() == nil) == v6 {
+			return c.WriteTo(p, addr)
+		}
+	}
+	return 0, errors.New("no socket of that family")
+}
+
+func (m *mergedConn) Close() error {
+	m.once.Do(func() { close(m.closed) })
+	return nil
+}
+
+// wantDial dials and checks what won and how long it took; at < 0: any time.
+func wantDial(t *testing.T, d *Dialer, url string, why string, proto transport.Protocol, at time.Duration) (transport.Session, *Report) {
+	t.Helper()
+	start := time.Now()
+	s, r, err := d.Dial(t.Context(), url, nil)
+	took := time.Since(start)
+	if err != nil {
+		t.Fatalf("%s: %v\n%v", why, err, r)
+	}
+	if r.Winner != proto || s.Info().Protocol != proto || at >= 0 && took != at {
+		t.Errorf("%s: %v in %v, want %v in %v\n%v", why, r.Winner, took, proto, at, r)
+	}
+	if r.Elapsed != took || r.Err != nil {
+		t.Errorf("%s: the report says %v, %v", why, r.Elapsed, r.Err)
+	}
+	return s, r
+}
+
+// wantEchoOver checks that a session works.
+func wantEchoOver(t *testing.T, s transport.Session) {
+	t.Helper()
+	st, err := s.OpenStream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(st, "over"); err != nil {
+		t.Fatal(err)
+	}
+	st.Close()
+	if b, err := io.ReadAll(st); string(b) != "over" {
+		t.Errorf("echo %q, %v", b, err)
+	}
+}
+
+func attemptOf(r *Report, name string) Attempt {
+	for _, a := range r.Attempts {
+		if a.Name() == name {
+			return a
+		}
+	}
+	return Attempt{Note: fmt.Sprintf("no attempt %q in the report", name)}
+}
