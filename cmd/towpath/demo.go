@@ -1,0 +1,283 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/towpath-go/towpath/negotiate"
+	"github.com/towpath-go/towpath/transport"
+)
+
+type demoCmd struct {
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// Help is shown by demo --help.
+func (*demoCmd) Help() string {
+	return `Server and client run in this process and meet on loopback, with real sockets. The
+same Dial meets three networks: UDP is open; UDP packets vanish in a socket that
+never answers; the UDP port is closed and the kernel says so. In each the client
+dials twice, and echoes streams and datagrams over the first session.`
+}
+
+const (
+	demoStreams   = 8
+	demoBytes     = 64 << 10 // a stream
+	demoDatagrams = 16
+	demoTime      = 20 * time.Second
+)
+
+// A scene is one network of the demo.
+type scene struct {
+	Name string `json:"network"`
+	udp  func(tcp net.Addr) (server, hole net.PacketConn, err error)
+	want transport.Protocol
+}
+
+var scenes = []scene{
+	{"UDP open", func(tcp net.Addr) (net.PacketConn, net.PacketConn, error) {
+		pc, err := net.ListenPacket("udp", tcp.String())
+		return pc, nil, err
+	}, transport.HTTP3},
+	{"UDP silently dropped", func(tcp net.Addr) (net.PacketConn, net.PacketConn, error) {
+		// Packets reach a socket that nobody reads.
+		pc, err := net.ListenPacket("udp", tcp.String())
+		return nil, pc, err
+	}, transport.HTTP2},
+	{"UDP refused", func(net.Addr) (net.PacketConn, net.PacketConn, error) {
+		return nil, nil, nil
+	}, transport.HTTP2},
+}
+
+// A sceneResult is what happened in a network.
+type sceneResult struct {
+	scene
+	Transport string            `json:"transport"`
+	First     float64           `json:"first_dial_ms"`
+	Again     float64           `json:"second_dial_ms"`
+	Streams   int               `json:"streams_echoed"`
+	Datagrams int               `json:"datagrams_echoed"`
+	Why       string            `json:"why"`
+	Report    *negotiate.Report `json:"report"`
+	Second    *negotiate.Report `json:"second_report"`
+}
+
+// Run shows the three networks.
+func (c *demoCmd) Run(ctx context.Context, std streams) error {
+	ctx, cancel := context.WithTimeout(ctx, demoTime)
+	defer cancel()
+	cert, err := selfSigned("127.0.0.1", time.Now())
+	if err != nil {
+		return err
+	}
+	if !c.JSON {
+		fmt.Fprintf(std.out, "One server, one client, three networks: the same Dial finds the open way.\n\n")
+	}
+	var results []sceneResult
+	for _, sc := range scenes {
+		r, err := sc.play(ctx, cert)
+		if err != nil {
+			return fmt.Errorf("%s: %w", sc.Name, err)
+		}
+		results = append(results, *r)
+		if !c.JSON {
+			r.print(std.out)
+		}
+	}
+	if c.JSON {
+		e := json.NewEncoder(std.out)
+		e.SetIndent("", "  ")
+		return e.Encode(results)
+	}
+	fmt.Fprintln(std.out)
+	summary(std.out, results)
+	return nil
+}
+
+// play runs server and client in a network.
+func (sc scene) play(ctx context.Context, cert tls.Certificate) (*sceneResult, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	pc, hole, err := sc.udp(ln.Addr())
+	if err != nil {
+		ln.Close()
+		return nil, err
+	}
+	if hole != nil {
+		defer hole.Close()
+	}
+	h, err := newResources("", nil)
+	if err != nil {
+		return nil, err
+	}
+	srv := &negotiate.Server{TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}, Handler: h}
+	url := "https://" + ln.Addr().String() + "/echo"
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln, pc) }() // ends with Close; waited for below
+	defer func() {
+		srv.Close()
+		<-served
+	}()
+
+	marked := make(chan struct{}, 1)
+	d := &negotiate.Dialer{
+		CertificateHashes: [][sha256.Size]byte{negotiate.CertificateHash(cert.Certificate[0])},
+		Trace:             &negotiate.Trace{Marked: func(string, time.Time) { marked <- struct{}{} }},
+	}
+	defer d.Close()
+	s, report, err := d.Dial(ctx, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	r := &sceneResult{scene: sc, Transport: report.Winner.String(), First: float64(report.Elapsed) / 1e6, Report: report}
+	if r.Streams, err = echoStreams(ctx, s); err != nil {
+		return nil, err
+	}
+	if r.Datagrams, err = echoDatagrams(ctx, s); err != nil {
+		return nil, err
+	}
+	if err := s.CloseWithError(0, "bye"); err != nil {
+		return nil, err
+	}
+	// Whether UDP is broken or merely slow is known a little later.
+	if report.Winner == transport.HTTP2 {
+		select {
+		case <-marked:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	s, again, err := d.Dial(ctx, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Again, r.Second = float64(again.Elapsed)/1e6, again
+	if err := s.CloseWithError(0, "bye"); err != nil {
+		return nil, err
+	}
+	if report.Winner != sc.want {
+		return nil, fmt.Errorf("negotiated %v, not %v:\n%v", report.Winner, sc.want, report)
+	}
+	r.Why = why(report)
+	return r, nil
+}
+
+// why says what decided a dial.
+func why(r *negotiate.Report) string {
+	var udp, tcp *negotiate.Attempt
+	for i := range r.Attempts {
+		switch a := &r.Attempts[i]; a.Protocol {
+		case transport.HTTP3:
+			udp = a
+		case transport.HTTP2:
+			tcp = a
+		}
+	}
+	switch {
+	case r.Winner == transport.HTTP3:
+		return "QUIC answered, TCP was not needed"
+	case udp != nil && verdict(*udp) == "refused":
+		return "the kernel reported the closed UDP port, so TCP started at once"
+	case udp != nil && tcp != nil && !udp.Heard:
+		return fmt.Sprintf("no UDP packet came back, so TCP started after %d ms", tcp.Started.Milliseconds())
+	}
+	return ""
+}
+
+// echoStreams sends bytes over several streams at once and checks what comes back.
+func echoStreams(ctx context.Context, s transport.Session) (n int, err error) {
+	errs := make(chan error, demoStreams)
+	for i := range demoStreams {
+		go func() { errs <- echoOne(ctx, s, byte(i)) }() // ends with the stream or the session
+	}
+	for range demoStreams {
+		if e := <-errs; e != nil {
+			err = e
+			continue
+		}
+		n++
+	}
+	return n, err
+}
+
+func echoOne(ctx context.Context, s transport.Session, fill byte) error {
+	st, err := s.OpenStream(ctx)
+	if err != nil {
+		return err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := st.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	sent := bytes.Repeat([]byte{fill}, demoBytes)
+	wrote := make(chan error, 1)
+	go func() { // ends with the stream
+		_, err := st.Write(sent)
+		if err == nil {
+			err = st.Close()
+		}
+		wrote <- err
+	}()
+	got, err := io.ReadAll(io.LimitReader(st, demoBytes+1))
+	if err == nil && !bytes.Equal(got, sent) {
+		err = fmt.Errorf("a stream of %d bytes came back as %d other ones", len(sent), len(got))
+	}
+	if err != nil {
+		st.CancelWrite(0)
+		<-wrote
+		return err
+	}
+	return <-wrote
+}
+
+// echoDatagrams sends datagrams one after the other; a lost one is sent again.
+func echoDatagrams(ctx context.Context, s transport.Session) (n int, err error) {
+	for i := range demoDatagrams {
+		msg := fmt.Appendf(nil, "datagram %d", i)
+		for {
+			if err := s.SendDatagram(msg); err != nil {
+				return n, err
+			}
+			rctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+			got, err := s.ReceiveDatagram(rctx)
+			cancel()
+			if err == nil && bytes.Equal(got, msg) {
+				n++
+				break
+			}
+			if err != nil && rctx.Err() == nil || ctx.Err() != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+// print tells of a network as soon as it was played.
+func (r *sceneResult) print(w io.Writer) {
+	fmt.Fprintf(w, "%s\n", r.Name)
+	fmt.Fprintf(w, "  -> %s in %s: %s\n", r.Transport, millis(r.First), r.Why)
+	fmt.Fprintf(w, "     echoed %d streams of %d KiB and %d datagrams\n", r.Streams, demoBytes>>10, r.Datagrams)
+	fmt.Fprintf(w, "     dialed again: %s in %s (%s)\n", r.Second.Winner, millis(r.Again), r.Second.Memory)
+}
+
+func summary(w io.Writer, results []sceneResult) {
+	t := table{{"network", "transport", "first dial", "next dial", "streams", "datagrams"}}
+	for _, r := range results {
+		t = append(t, []string{
+			r.Name, r.Transport, millis(r.First), millis(r.Again),
+			fmt.Sprintf("%d/%d", r.Streams, demoStreams), fmt.Sprintf("%d/%d", r.Datagrams, demoDatagrams),
+		})
+	}
+	t.print(w, "")
+}
