@@ -3,7 +3,6 @@ package h3wt
 import (
 	"errors"
 	"net"
-	"os"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
@@ -133,15 +132,6 @@ func newResetError(code uint64, connection bool, reason string) *transport.Reset
 		Connection: connection,
 		Reason:     reason,
 	}
-}
-
-// isConnectionError reports whether err says that the QUIC connection is over.
-// Whatever is neither a stream's reset nor a deadline is.
-func isConnectionError(err error) bool {
-	if _, ok := errors.AsType[*quic.StreamError](err); ok {
-		return false
-	}
-	return !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, quic.ErrStreamClosed)
 }
 
 // lostError is the error of a session whose connection ended with err.

@@ -118,7 +118,7 @@ func (s *Session) raiseLocked(ch *chan struct{}) {
 
 // openQUIC opens the QUIC stream of d.
 func (s *Session) openQUIC(ctx context.Context, kind int, d *dataStream) error {
-	err := s.tryOpenQUIC(nil, kind, d)
+	err := s.tryOpenQUIC(ctx, false, kind, d)
 	if _, full := errors.AsType[*quic.StreamLimitReachedError](err); !full {
 		return s.openError(err)
 	}
@@ -128,19 +128,20 @@ func (s *Session) openQUIC(ctx context.Context, kind int, d *dataStream) error {
 	wait, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	return s.openError(s.tryOpenQUIC(wait, kind, d), ctx)
+	return s.openError(s.tryOpenQUIC(wait, true, kind, d), ctx)
 }
 
-// tryOpenQUIC opens a stream at once, or waits with a context.
-func (s *Session) tryOpenQUIC(ctx context.Context, kind int, d *dataStream) error {
+// tryOpenQUIC opens a stream at once, or waits for the peer's limit until ctx
+// ends.
+func (s *Session) tryOpenQUIC(ctx context.Context, wait bool, kind int, d *dataStream) error {
 	qc := s.c.qc
 	if kind == uni {
 		var q *quic.SendStream
 		var err error
-		if ctx == nil {
-			q, err = qc.OpenUniStream()
-		} else {
+		if wait {
 			q, err = qc.OpenUniStreamSync(ctx)
+		} else {
+			q, err = qc.OpenUniStream()
 		}
 		if err != nil {
 			return err
@@ -151,10 +152,10 @@ func (s *Session) tryOpenQUIC(ctx context.Context, kind int, d *dataStream) erro
 	}
 	var q *quic.Stream
 	var err error
-	if ctx == nil {
-		q, err = qc.OpenStream()
-	} else {
+	if wait {
 		q, err = qc.OpenStreamSync(ctx)
+	} else {
+		q, err = qc.OpenStream()
 	}
 	if err != nil {
 		return err

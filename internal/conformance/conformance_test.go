@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -192,5 +193,29 @@ func TestRequirementsFile(t *testing.T) {
 		if count[prefix] != want {
 			t.Errorf("%d requirements %s, want %d", count[prefix], prefix, want)
 		}
+	}
+}
+
+// TestDocumentIsUpToDate: docs/conformance.md is what the tests say, and no
+// requirement is without a test or a reason.
+func TestDocumentIsUpToDate(t *testing.T) {
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := report(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := c.document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(documentFile(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(bytes.ReplaceAll(got, []byte("\r\n"), []byte("\n")), want) {
+		t.Error("docs/conformance.md is out of date: run go run ./internal/conformance -write")
 	}
 }

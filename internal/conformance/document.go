@@ -113,6 +113,9 @@ func tests(claims []claim) string {
 		for _, id := range claimedIDs(name) {
 			name = strings.TrimLeft(strings.TrimPrefix(name, id), " _")
 		}
+		if whole := strings.TrimRight(name, " "); whole != name || name == "" {
+			name = whole + "…" // the rest is made when the test runs
+		}
 		name = cell(name)
 		if rest[0].pkg != pkg {
 			pkg = rest[0].pkg

@@ -26,7 +26,6 @@ type pipeEnd struct {
 	s       *Session
 	peer    *pipeEnd
 	wake    chan struct{} // 1 slot
-	stalled atomic.Bool   // takes no bytes while set
 	size    int           // of dst
 	rtt     time.Duration // 0 is unknown
 	gone    atomic.Bool   // reset or cancelled by either side
@@ -64,12 +63,6 @@ func (e *pipeEnd) ExportKeyingMaterial(label string, context []byte, length int)
 	return out[:length], nil
 }
 
-// stall stops or starts the flow of bytes from this end.
-func (e *pipeEnd) stall(on bool) {
-	e.stalled.Store(on)
-	e.Wake()
-}
-
 // run is the goroutine of one direction. It ends when the pipe stops.
 func (e *pipeEnd) run() {
 	defer e.p.wg.Done()
@@ -80,7 +73,7 @@ func (e *pipeEnd) run() {
 		case <-e.p.stop:
 			return
 		}
-		for !e.stalled.Load() {
+		for {
 			n, end := e.s.Fill(dst)
 			if e.gone.Load() {
 				break
