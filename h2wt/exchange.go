@@ -248,12 +248,5 @@ func (x *exchange) setReadDeadline(t time.Time) {
 	}
 }
 
-// clearDeadlines takes away what the server's timeouts set: they are an
-// ordinary request's, not a session's or a WebSocket's.
-func (x *exchange) clearDeadlines() {
-	x.setReadDeadline(time.Time{})
-	x.setTimer(time.Time{}, nil)
-}
-
 // undecided tells whether the exchange is one that Upgrade or Hijack may take.
 func (x *exchange) undecided() bool { return x.tunnel != nil || x.bridge != nil }

@@ -39,12 +39,6 @@ func (s *sessionSet) remove(ss *session.Session) {
 	delete(s.sessions, ss)
 }
 
-func (s *sessionSet) len() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.sessions)
-}
-
 // peerAway tells every session that the peer said GOAWAY:
 // draft-ietf-webtrans-http2 "Session Termination" has it act as a drain.
 func (s *sessionSet) peerAway() {
