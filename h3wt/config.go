@@ -50,6 +50,10 @@ type Config struct {
 	// Default 30 s; negative: none. Server only.
 	UpgradeTimeout time.Duration
 
+	// IdleTimeout ends a connection without any session and request. (QUIC's own
+	// quic.Config.MaxIdleTimeout ends one without packets.) Default 2 min;
+	// negative: none. Server only.
+	IdleTimeout time.Duration
 	// MaxHeaderBytes bounds a received header list. Default 64 KiB.
 	MaxHeaderBytes int
 	// MaxConnectionMemory bounds the bytes that one connection makes this side
@@ -77,6 +81,7 @@ const (
 	DefaultEarlyTimeout        = 5 * time.Second
 	DefaultSettingsTimeout     = 5 * time.Second
 	DefaultUpgradeTimeout      = 30 * time.Second
+	DefaultIdleTimeout         = 2 * time.Minute
 	DefaultMaxHeaderBytes      = 64 << 10
 	DefaultMaxConnectionMemory = 32 << 20
 	DefaultMaxServerMemory     = 512 << 20
@@ -119,6 +124,7 @@ func (c *Config) settle() Config {
 	d.MaxConnectionMemory = positive(d.MaxConnectionMemory, DefaultMaxConnectionMemory)
 	d.SessionRate = orNone(d.SessionRate, DefaultSessionRate)
 	d.UpgradeTimeout = orNone(d.UpgradeTimeout, DefaultUpgradeTimeout)
+	d.IdleTimeout = orNone(d.IdleTimeout, DefaultIdleTimeout)
 	d.MaxServerMemory = orNone(d.MaxServerMemory, DefaultMaxServerMemory)
 	return d
 }

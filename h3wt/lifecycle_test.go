@@ -247,6 +247,31 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
+func TestIdleTimeout(t *testing.T) {
+	bubble(t, "FW-02 a connection without sessions ends, one with a session does not", func(t *testing.T) {
+		handler, accepted := sessions(t, nil)
+		h := serve(t, simulated(t), &Server{Handler: handler})
+		defer h.stop()
+		idle, used := h.client(nil), h.client(nil)
+		s, err := used.Dial(context.Background(), testURL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-accepted
+		start := time.Now()
+		<-idle.Done()
+		if d := time.Since(start); d < DefaultIdleTimeout-time.Second || d > DefaultIdleTimeout+time.Second {
+			t.Errorf("ended after %v", d)
+		}
+		time.Sleep(time.Hour)
+		if s.Context().Err() != nil {
+			t.Fatal("the session ended")
+		}
+		s.CloseWithError(0, "")
+		<-used.Done()
+	})
+}
+
 func TestCloseWithCause(t *testing.T) {
 	bubble(t, "the sessions end with the cause", func(t *testing.T) {
 		handler, accepted := sessions(t, nil)

@@ -157,6 +157,7 @@ func (s *Server) serveConn(qc *quic.Conn) error {
 		EnableDatagrams:    true,
 		AdditionalSettings: c.limits.settings(),
 		MaxHeaderBytes:     s.cfg.MaxHeaderBytes,
+		IdleTimeout:        s.cfg.IdleTimeout,
 	}
 	raw, err := h3.NewRawServerConn(qc)
 	if err != nil {
@@ -166,6 +167,7 @@ func (s *Server) serveConn(qc *quic.Conn) error {
 	c.h3, c.raw = raw, raw
 	c.serveStreams()
 	<-qc.Context().Done()
+	raw.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") // stops http3's idle timer
 	c.stopSweep()
 	c.loops.Wait()
 	return context.Cause(qc.Context())

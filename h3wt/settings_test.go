@@ -62,6 +62,16 @@ func TestServerSettings(t *testing.T) {
 		})
 	}
 
+	bubble(t, "H3-007 SETTINGS_H3_DATAGRAM without max_datagram_frame_size", func(t *testing.T) {
+		h, _ := serveRaw(t, nil, nil)
+		defer h.stop()
+		c := h.rawDial(&quic.Config{EnableStreamResetPartialDelivery: true}, modernSettings...)
+		<-c.Conn.Context().Done() // RFC 9297 section 2.1.1: H3_SETTINGS_ERROR
+		if e, ok := errors.AsType[*quic.ApplicationError](context.Cause(c.Conn.Context())); !ok || e.ErrorCode != 0x109 {
+			t.Errorf("the connection ended with %v", context.Cause(c.Conn.Context()))
+		}
+	})
+
 	for _, old := range []struct {
 		what     string
 		settings []uint64
