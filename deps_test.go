@@ -92,8 +92,10 @@ type listed struct {
 func TestImports(t *testing.T) {
 	for _, goos := range []string{"linux", "darwin", "windows", "freebsd"} {
 		t.Run(goos, func(t *testing.T) {
+			seen := map[string]bool{}
 			for _, p := range list(t, goos) {
 				name := inModule(p.ImportPath)
+				seen[name] = true
 				i := slices.IndexFunc(rooms, func(r room) bool { return r.name == name })
 				if i < 0 {
 					t.Errorf("%s has no row in rooms: say what it may import", name)
@@ -110,6 +112,11 @@ func TestImports(t *testing.T) {
 					if !r.allows(imported, tests) {
 						t.Errorf("the tests of %s may not import %s", name, imported)
 					}
+				}
+			}
+			for _, r := range rooms {
+				if !seen[r.name] {
+					t.Errorf("rooms has a row for %s, which does not exist", r.name)
 				}
 			}
 		})
