@@ -267,7 +267,7 @@ func TestServerDecisions(t *testing.T) {
 		wantStatus(t, p, 1, "400", true)
 		p.WantIdle("both sides have ended")
 	})
-	bubble(t, "H2-042 DS-15 more sessions than MaxSessions", func(t *testing.T) {
+	bubble(t, "H2-042 more sessions than MaxSessions", func(t *testing.T) {
 		h, up := upgradeHandler(nil)
 		srv := newServer(t, h, &Config{MaxSessions: 2})
 		defer srv.stop()
@@ -288,7 +288,7 @@ func TestServerDecisions(t *testing.T) {
 		p.WriteHeaders(7, false, connectFields()...)
 		wantStatus(t, p, 7, "200", false)
 	})
-	bubble(t, "H2-041 FW-03 DS-15 more streams than MaxConcurrentStreams", func(t *testing.T) {
+	bubble(t, "H2-041 BP-031 more streams than MaxConcurrentStreams", func(t *testing.T) {
 		h, _ := upgradeHandler(nil)
 		srv := newServer(t, h, &Config{MaxConcurrentStreams: 2})
 		defer srv.stop()
@@ -336,7 +336,7 @@ func TestServerDecisions(t *testing.T) {
 		}
 		wantReject(t, p, 1, "503")
 	})
-	bubble(t, "H2-025 FW-26 Upgrade of an ordinary request", func(t *testing.T) {
+	bubble(t, "H2-025 Upgrade of an ordinary request", func(t *testing.T) {
 		h, up := upgradeHandler(nil)
 		srv := newServer(t, h, nil)
 		defer srv.stop()
@@ -555,7 +555,7 @@ func TestServerEarlyData(t *testing.T) {
 		}
 		<-a.s.Context().Done()
 	})
-	bubble(t, "H2-036 H2-034 a reset before the response fails Upgrade", func(t *testing.T) {
+	bubble(t, "H2-180 a reset before the response fails Upgrade", func(t *testing.T) {
 		decide := make(chan struct{})
 		h, up := upgradeHandler(nil)
 		srv := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

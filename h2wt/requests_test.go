@@ -490,7 +490,7 @@ func TestRequest(t *testing.T) {
 		{"less than content-length", func(p *h2test.Peer) { p.WriteData(1, true, "abc") }},
 		{"less than content-length, trailers", func(p *h2test.Peer) { p.WriteHeaders(1, true, "x-a", "1") }},
 	} {
-		bubble(t, "BP-024 "+tt.name+" is malformed", func(t *testing.T) {
+		bubble(t, tt.name+" is malformed", func(t *testing.T) {
 			var err error
 			srv, p := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.ContentLength != 5 {
@@ -737,7 +737,7 @@ func TestHandlersBounded(t *testing.T) {
 			return ok && g.Code == http2.ErrCodeEnhanceYourCalm
 		})
 	})
-	bubble(t, "DS-02 DS-07 DS-17 capsule errors in a loop end the connection", func(t *testing.T) {
+	bubble(t, "DS-02 DS-07 capsule errors in a loop end the connection", func(t *testing.T) {
 		srv := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { Upgrade(w, r, nil) }), &Config{KeepAlive: -1})
 		defer srv.stop()
 		p, _ := srv.peer(wtLimits(10)...)

@@ -3,6 +3,7 @@ package h2wt
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -150,7 +151,7 @@ func TestSessionEnd(t *testing.T) {
 		}
 		c.want("close, then reset", `WT_CLOSE_SESSION code=0 message=""`, "END_STREAM", "RST_STREAM CANCEL")
 	})
-	eachSide(t, "H2-183 BP-016 bytes behind the close", nil, func(t *testing.T, c *capsulePeer, s transport.Session) {
+	eachSide(t, "H2-183 bytes behind the close", nil, func(t *testing.T, c *capsulePeer, s transport.Session) {
 		c.send(capsule.CloseSession{ErrorCode: 5})
 		c.want("answered at once", "END_STREAM")
 		c.write(make([]byte, 16384))
@@ -221,6 +222,43 @@ func TestSessionErrors(t *testing.T) {
 	eachSide(t, "H2-092 END_STREAM inside a capsule", nil, func(t *testing.T, c *capsulePeer, s transport.Session) {
 		c.p.WriteData(1, true, "\x99\x0b\x4d")
 		c.want("malformed", "RST_STREAM PROTOCOL_ERROR")
+	})
+	bubble(t, "H2-186 FW-24 FW-22 an error of one session leaves the other alone", func(t *testing.T) {
+		h, up := upgradeHandler(nil)
+		srv := newServer(t, h, nil)
+		defer srv.stop()
+		p, _ := srv.peer(wtLimits(100)...)
+		defer p.Close()
+		for _, id := range []uint32{1, 3} {
+			p.WriteHeaders(id, false, connectFields()...)
+			wantStatus(t, p, id, "200", false)
+		}
+		sessions := []transport.Session{(<-up).s, (<-up).s}
+		p.WriteData(3, false, "\x80\x00\x78\xae\x01x")
+		p.WantRST("malformed", 3, http2.ErrCodeProtocol)
+		for _, s := range sessions {
+			if s.Info().ID == 3 {
+				ended(t, s)
+				continue
+			}
+			p.WriteData(1, false, "\x00\x02hi")
+			if b, err := s.ReceiveDatagram(t.Context()); string(b) != "hi" || err != nil {
+				t.Errorf("ReceiveDatagram = %q, %v", b, err)
+			}
+			// A stream's error is no session's either.
+			p.WriteData(1, false, "\x99\x0b\x4d\x3c\x03\x02xx\x99\x0b\x4d\x39\x03\x02\x07\x02")
+			r, err := s.AcceptUniStream(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var se *transport.StreamError
+			if _, err := io.ReadAll(r); !errors.As(err, &se) || se.Code != 7 {
+				t.Errorf("Read: %v", err)
+			}
+			if s.Context().Err() != nil {
+				t.Error("the session has ended")
+			}
+		}
 	})
 	bubble(t, "H2-036 trailers on an accepted CONNECT", func(t *testing.T) {
 		srv, c, s := serverSession(t, nil, nil, wtLimits(100))
@@ -399,6 +437,49 @@ func TestSessionTraffic(t *testing.T) {
 			t.Errorf("ended with %v", se)
 		}
 	})
+	bubble(t, "FW-03 DS-10 no more is sent than the network takes", func(t *testing.T) {
+		h, up := upgradeHandler(nil)
+		srv := newServer(t, h, nil)
+		defer srv.stop()
+		nc, err := srv.ln.Dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := NewClientConn(t.Context(), tls.Client(nc, srv.cert.ClientConfig("example.com", "h2")), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		s, err := conn.Dial(t.Context(), "https://example.com/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := <-up
+		w, err := s.OpenUniStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.StallWrites(true)
+		const size = 1 << 20
+		wrote := h2test.RunAsync(func() (int, error) { return w.Write(make([]byte, size)) })
+		if wrote.Done() {
+			t.Error("Write did not wait")
+		}
+		if n := s.Stats().BytesSent; n > 128<<10 {
+			t.Errorf("%d bytes taken from the session while nothing is sent", n)
+		}
+		nc.StallWrites(false)
+		r, err := a.s.AcceptUniStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.CopyN(io.Discard, r, size); err != nil {
+			t.Errorf("read %d bytes, %v", n, err)
+		}
+		if n, err := wrote.Result(); n != size || err != nil {
+			t.Errorf("Write = %d, %v", n, err)
+		}
+	})
 	bubble(t, "H2-184 FW-04 sessions share the connection by bytes", func(t *testing.T) {
 		h, up := upgradeHandler(nil)
 		srv := newServer(t, h, nil)
@@ -506,7 +587,7 @@ func TestSessionTraffic(t *testing.T) {
 			t.Errorf("got %x, want %x", got, want)
 		}
 	})
-	bubble(t, "H2-173 FW-02 the session outlives its handler and its request's context", func(t *testing.T) {
+	bubble(t, "the session outlives its handler and its request's context", func(t *testing.T) {
 		var reqCtx context.Context
 		up := make(chan transport.Session, 1)
 		srv := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
