@@ -36,7 +36,7 @@ func TestMemoryMark(t *testing.T) {
 			wantDecision(t, m, testTarget, "marked", MemoryBroken, false)
 			time.Sleep(time.Minute - 1)
 			wantDecision(t, m, testTarget, "just before expiry", MemoryBroken, false)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			wantDecision(t, m, testTarget, "expired", MemoryExpired, true)
 			wantDecision(t, m, testTarget, "one probe at a time", MemoryExpired, false)
 			m.probed(testTarget)
