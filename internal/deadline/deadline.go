@@ -17,8 +17,8 @@ import (
 // passes. It must not be copied after first use. Its methods may be called from
 // any goroutine, and with no other lock held: the Deadline has its own.
 //
-// A Deadline that is set holds a timer, until it passes or is set to the zero
-// time.
+// A Deadline that is set holds a timer, and the timer what the Deadline is part
+// of, until it passes, is set to the zero time, or is stopped.
 type Deadline struct {
 	mu      sync.Mutex // guards the following
 	done    chan struct{}
@@ -34,11 +34,7 @@ type Deadline struct {
 func (d *Deadline) Set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.setting++
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
+	d.stopLocked()
 	left := time.Duration(1)
 	if !t.IsZero() {
 		left = time.Until(t)
@@ -63,6 +59,23 @@ func (d *Deadline) Set(t time.Time) {
 			d.passLocked()
 		}
 	})
+}
+
+// Stop frees the timer of a deadline that nobody waits for any more. If it has
+// not passed, it does not pass until it is set again.
+func (d *Deadline) Stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopLocked()
+}
+
+// stopLocked overtakes the timer, if there is one.
+func (d *Deadline) stopLocked() {
+	d.setting++
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
 }
 
 // Done returns a channel that is closed when the deadline passes. It has to be

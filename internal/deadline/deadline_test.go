@@ -113,6 +113,16 @@ func TestDeadline(t *testing.T) {
 			d.Set(time.Time{})
 			check(t, d, false, "taken away")
 		}},
+		{"stopped", func(t *testing.T, d *Deadline, start time.Time) {
+			d.Set(start.Add(time.Second))
+			d.Stop()
+			time.Sleep(time.Hour)
+			check(t, d, false, "stopped before it passed")
+			d.Set(time.Now().Add(time.Second))
+			<-d.Done()
+			d.Stop()
+			check(t, d, true, "stopped after it passed")
+		}},
 		{"set at the very moment it passes", func(t *testing.T, d *Deadline, start time.Time) {
 			// Whichever of timer and Set comes first, the later time counts.
 			for range 100 {
@@ -159,15 +169,19 @@ func TestConcurrent(t *testing.T) {
 	})
 }
 
-// TestTimerIsReleased checks that a deadline which was taken away or moved
-// leaves no timer behind that would keep it alive until its time.
+// TestTimerIsReleased checks that a deadline which was taken away, moved or
+// stopped leaves no timer behind that would keep it alive until its time.
 func TestTimerIsReleased(t *testing.T) {
 	var left []weak.Pointer[Deadline]
-	for range 10 {
+	for i := range 10 {
 		d := new(Deadline)
 		d.Set(time.Now().Add(1000 * time.Hour))
 		d.Set(time.Now().Add(2000 * time.Hour))
-		d.Set(time.Time{})
+		if i%2 == 0 {
+			d.Set(time.Time{})
+		} else {
+			d.Stop()
+		}
 		left = append(left, weak.Make(d))
 	}
 	runtime.GC()

@@ -122,15 +122,14 @@ func (s *Session) StartClose(code transport.SessionErrorCode, reason string) boo
 // flushLocked leaves in the session only what is to be flushed.
 func (s *Session) flushLocked() {
 	s.flushLeft = 0
-	for id, st := range s.streams {
+	for _, st := range s.streams {
 		switch st.send.state {
 		case sendFinDue, sendResetDue:
 			s.flushLeft++
 			continue
 		}
-		s.outgoing.sched.leave(&st.ent)
 		s.discardSendLocked(st)
-		delete(s.streams, id)
+		s.dropLocked(st)
 	}
 	s.chargeLocked(-s.outgoing.keepFlushing())
 	if s.cfg.CloseTimeout == 0 {
@@ -155,13 +154,12 @@ func (s *Session) dropUnsentLocked() {
 	if !s.flushing {
 		return
 	}
-	for id, st := range s.streams {
+	for _, st := range s.streams {
 		if st.send.state == sendFinDue {
 			s.unsent += uint64(st.send.buf.n)
 		}
-		s.outgoing.sched.leave(&st.ent)
 		s.discardSendLocked(st)
-		delete(s.streams, id)
+		s.dropLocked(st)
 	}
 	s.flushLeft = 0
 }
@@ -188,13 +186,11 @@ func (s *Session) endLocked(err *transport.SessionError) {
 
 // dropStreamsLocked forgets every stream; nothing goes out any more.
 func (s *Session) dropStreamsLocked() {
-	for id, st := range s.streams {
-		s.outgoing.sched.leave(&st.ent)
+	for _, st := range s.streams {
 		s.discardSendLocked(st)
-		delete(s.streams, id)
+		s.dropLocked(st)
 	}
 	s.chargeLocked(-s.outgoing.datagrams.Clear())
-	s.outgoing.dirtyHead, s.outgoing.dirtyTail = nil, nil
 }
 
 // failLocked ends the session because the peer broke a rule.

@@ -105,10 +105,8 @@ func (f *filler) fillStreams(buf []byte) bool {
 	o := &s.outgoing
 	for o.dirtyHead != nil {
 		// Taken off the list first: what is sent may make more due.
-		st := o.cleanFirst()
-		if s.streams[st.id] != st {
-			continue // forgotten meanwhile
-		}
+		st := o.dirtyHead
+		o.clean(st)
 		if !f.fillStream(st, buf) {
 			s.dirtyLocked(st)
 			return false

@@ -41,7 +41,7 @@ func (s *Session) dirtyLocked(st *stream) {
 		if o.dirtyTail == nil {
 			o.dirtyHead = st
 		} else {
-			o.dirtyTail.next = st
+			o.dirtyTail.next, st.prev = st, o.dirtyTail
 		}
 		o.dirtyTail = st
 	}
@@ -55,15 +55,22 @@ func (o *outgoing) keepFlushing() int {
 	return o.datagrams.Clear()
 }
 
-// cleanFirst takes the first stream off the list.
-func (o *outgoing) cleanFirst() *stream {
-	st := o.dirtyHead
-	o.dirtyHead = st.next
-	if o.dirtyHead == nil {
-		o.dirtyTail = nil
+// clean takes a stream off the list of those with control capsules due.
+func (o *outgoing) clean(st *stream) {
+	if !st.dirty {
+		return
 	}
-	st.next, st.dirty = nil, false
-	return st
+	if st.prev == nil {
+		o.dirtyHead = st.next
+	} else {
+		st.prev.next = st.next
+	}
+	if st.next == nil {
+		o.dirtyTail = st.prev
+	} else {
+		st.next.prev = st.prev
+	}
+	st.prev, st.next, st.dirty = nil, nil, false
 }
 
 // readyLocked lets a stream take part in the sending, as far as it can.
@@ -308,7 +315,7 @@ func (s *Session) announcedLocked(st *stream) {
 // sentAllLocked follows the last capsule of a sending part.
 func (s *Session) sentAllLocked(st *stream) {
 	if s.flushing {
-		delete(s.streams, st.id)
+		s.dropLocked(st)
 		s.flushLeft--
 		s.flushedLocked()
 		return

@@ -275,13 +275,22 @@ func (s *Session) forgetLocked(st *stream) {
 	if !st.accepted || !st.send.final() || !st.recv.final() || s.streams[st.id] != st {
 		return
 	}
-	delete(s.streams, st.id)
-	s.outgoing.sched.leave(&st.ent)
+	s.dropLocked(st)
 	if !s.isLocal(st.id) {
 		k := kindOf(st.id)
 		s.accepted[k].limit.Done()
 		s.announceStreamsLocked(k)
 	}
+}
+
+// dropLocked takes a stream out of all that refers to it: nothing more goes out
+// of it, and no call on it waits. The application may still read what it has.
+func (s *Session) dropLocked(st *stream) {
+	delete(s.streams, st.id)
+	s.outgoing.sched.leave(&st.ent)
+	s.outgoing.clean(st)
+	st.readDeadline.Stop()
+	st.writeDeadline.Stop()
 }
 
 // discardSendLocked drops what is unsent.

@@ -22,9 +22,9 @@ type stream struct {
 	prio     transport.Priority
 
 	// dirty says that the stream is in the session's list of streams that have
-	// control capsules to send; next is its successor there.
-	dirty bool
-	next  *stream
+	// control capsules to send; prev and next are its neighbours there.
+	dirty      bool
+	prev, next *stream
 
 	readable chan struct{} // 1 slot: Read may be tried again; nil until one waited
 	writable chan struct{} // the same for Write
