@@ -123,6 +123,7 @@ func (r *reader) DatagramData(p []byte, last bool) error {
 		r.datagram = make([]byte, 0, max(len(p), 1)) // not nil even when empty
 	}
 	r.datagram = append(r.datagram, p...)
+	s.abuse.received(len(p))
 	s.chargeLocked(len(r.datagram) - before)
 	if !last {
 		return nil

@@ -12,11 +12,13 @@ import (
 type Limits struct {
 	// Glitches are empty WT_STREAM capsules without FIN on a stream that is
 	// open already, *_BLOCKED and WT_MAX_* that repeat what is known, repeated
-	// WT_DRAIN_SESSION, PADDING, and capsules of unknown type. More end the
-	// session with WT_ERROR. Default 1,000 and 100 a second.
+	// WT_DRAIN_SESSION, PADDING, and capsules of unknown type. 256 bytes of
+	// stream data and datagrams give one back, since PADDING is there to hide
+	// them. More end the session with WT_ERROR. Default 1,000 and 100 a second.
 	Glitches Rate
-	// Resets are WT_RESET_STREAM and WT_STOP_SENDING. A stream of the peer that
-	// ends cleanly gives one back. More end the session as excessive load.
+	// Resets are WT_RESET_STREAM, if this side did not ask for it, and
+	// WT_STOP_SENDING. A stream of the peer that ends cleanly gives one back.
+	// More end the session as excessive load.
 	// Default 1,000 and 100 a second.
 	Resets Rate
 	// Control are all flow-control capsules. Each capsule sent gives two back,
@@ -70,6 +72,9 @@ func newAbuse(l Limits, now time.Time) abuse {
 
 // sent returns what a capsule of n bytes, sent to the peer, entitles it to.
 func (a *abuse) sent(n int) { a.control.Progress(2*back + n/512*back) }
+
+// received returns what useful bytes of the peer entitle it to.
+func (a *abuse) received(n int) { a.glitches.Progress(n) }
 
 // endedCleanly returns what a stream of the peer that ended by FIN entitles it to.
 func (a *abuse) endedCleanly() { a.resets.Progress(back) }

@@ -127,6 +127,7 @@ func (r *reader) Stream(id uint64, fin bool, size uint64) error {
 func (r *reader) StreamData(p []byte, last bool) error {
 	s, st := r.s, r.stream
 	s.stats.BytesReceived += uint64(len(p))
+	s.abuse.received(len(p))
 	switch {
 	case s.err != nil || st == nil:
 		r.stream = nil
@@ -237,9 +238,6 @@ func (r *reader) whileClosing(c capsule.Capsule) error {
 
 func (r *reader) resetStream(c capsule.ResetStream) error {
 	s := r.s
-	if err := s.abuse.reset(r.now); err != nil {
-		return err
-	}
 	if kindOf(c.StreamID) == uni && s.isLocal(c.StreamID) {
 		return stateError("%v on a stream that this side only sends", c)
 	}
@@ -251,6 +249,11 @@ func (r *reader) resetStream(c capsule.ResetStream) error {
 		return stateError("%v on a stream that was not opened", c)
 	case what == forgotten:
 		return stateError("%v on a stream that has ended", c)
+	}
+	if st.recv.stop != stopSent { // else this side asked for it
+		if err := s.abuse.reset(r.now); err != nil {
+			return err
+		}
 	}
 	cancelled := st.recv.discards()
 	if st.recv.state == recvOpen {
