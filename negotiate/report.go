@@ -174,26 +174,29 @@ func (r *Report) String() string {
 }
 
 func (a Attempt) describe() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%-11s", a.Outcome)
+	var steps strings.Builder
 	step := func(name string, d time.Duration) {
 		if d >= 0 {
-			fmt.Fprintf(&b, " %s %s", name, ms(d))
+			fmt.Fprintf(&steps, " %s %s", name, ms(d))
 		}
 	}
 	step("start", a.Started)
 	step("ready", a.Ready)
 	step("asked", a.Requested)
-	if a.Outcome != NotStarted && a.Started >= 0 {
+	if a.Started >= 0 {
 		step("end", a.Ended)
+	}
+	s := a.Outcome.String()
+	if steps.Len() > 0 {
+		s = fmt.Sprintf("%-11s", s) + steps.String()
 	}
 	switch {
 	case a.Err != nil:
-		fmt.Fprintf(&b, ": %v", a.Err)
+		s += ": " + a.Err.Error()
 	case a.Note != "":
-		fmt.Fprintf(&b, ": %s", a.Note)
+		s += ": " + a.Note
 	}
-	return strings.TrimRight(b.String(), " ")
+	return s
 }
 
 // ms formats a duration as milliseconds, as long as a person needs it.

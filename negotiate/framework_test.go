@@ -1,0 +1,427 @@
+package negotiate
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/towpath-go/towpath/transport"
+)
+
+// Requirements of the framework (draft-ietf-webtrans-overview) that a dialer meets.
+
+var bothWays = []transport.Protocol{transport.HTTP3, transport.HTTP2}
+
+func TestFrameworkTLS(t *testing.T) {
+	t.Run("FW-01 FW-07 only https URLs name a server", func(t *testing.T) {
+		d := &Dialer{}
+		defer d.Close()
+		for _, u := range []string{"http://example.com/", "ws://example.com/", "wss://example.com/", "example.com", "https:///x", "https://user@example.com/", "https://example.com/#f"} {
+			if s, r, err := d.Dial(t.Context(), u, nil); err == nil || s != nil || r == nil || len(r.Attempts) != 0 {
+				t.Errorf("%s: %v", u, err)
+			}
+			if _, err := d.Probe(t.Context(), u); err == nil {
+				t.Errorf("probe %s: no error", u)
+			}
+			if err := d.Forget(u); err == nil {
+				t.Errorf("forget %s: no error", u)
+			}
+		}
+	})
+	t.Run("FW-01 TLS 1.3 unless the caller says otherwise", func(t *testing.T) {
+		old := func(s *Server) { s.TLSConfig.MinVersion, s.TLSConfig.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 }
+		inWorld(t, worldOptions{setup: old}, func(t *testing.T, w *world) {
+			d := w.dialer()
+			d.TLSClientConfig.MinVersion = 0
+			d.Transports = []transport.Protocol{transport.HTTP2}
+			if _, _, err := d.Dial(t.Context(), w.url, nil); err == nil {
+				t.Error("TLS 1.2 by default")
+			}
+			d = w.dialer()
+			d.TLSClientConfig.MinVersion = tls.VersionTLS12
+			d.Transports = []transport.Protocol{transport.HTTP2}
+			s, _ := wantDial(t, d, w.url, "TLS 1.2 with the extended master secret, asked for", transport.HTTP2, -1)
+			if v := s.Info().TLS.Version; v != tls.VersionTLS12 {
+				t.Errorf("TLS version %x", v)
+			}
+			s.CloseWithError(0, "")
+		})
+	})
+	t.Run("FW-09 no early data, even if the caller's configuration has it", func(t *testing.T) {
+		inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+			d := w.dialer()
+			d.TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+			d.QUICConfig = &quic.Config{Allow0RTT: true}
+			d.Transports = []transport.Protocol{transport.HTTP3}
+			for i := range 2 {
+				s, r := wantDial(t, d, w.url, "resumed", transport.HTTP3, -1)
+				if resumed := s.Info().TLS.DidResume; resumed != (i > 0) {
+					t.Errorf("dial %d: resumed %v", i, resumed)
+				}
+				if a := r.Attempts[0]; a.Requested < 2*oneWay {
+					t.Errorf("CONNECT left after %v, before the handshake's round trip", a.Requested)
+				}
+				time.Sleep(time.Second) // the ticket arrives
+				s.CloseWithError(0, "")
+			}
+		})
+	})
+}
+
+func TestFrameworkConsent(t *testing.T) {
+	t.Run("FW-02 FW-05 no request to a server without WebTransport", func(t *testing.T) {
+		inWorld(t, worldOptions{noUDP: true}, func(t *testing.T, w *world) {
+			// A plain HTTP/2 server in the place of ours.
+			plain := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request arrived") }), TLSConfig: w.cert.ServerConfig("h2")}
+			d := w.dialer()
+			w.server.Close()
+			other := memListener(t)
+			d.hooks.dialTCP = other.DialContext
+			served := make(chan error, 1)
+			go func() { served <- plain.ServeTLS(other, "", "") }()
+			_, r, err := d.Dial(t.Context(), w.url, nil)
+			if !errors.Is(err, transport.ErrNotWebTransport) {
+				t.Errorf("got %v", err)
+			}
+			if a := attemptOf(r, "h2 tcp"); a.Requested >= 0 || a.Ready >= 0 {
+				t.Errorf("h2: %+v", a)
+			}
+			plain.Close()
+			<-served
+		})
+	})
+	t.Run("FW-02 the server's silence ends a session", func(t *testing.T) {
+		inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+			s, _ := wantDial(t, w.dialer(), w.url, "open", transport.HTTP3, -1)
+			time.Sleep(10 * time.Second)
+			w.router.drop.Store(true)
+			select {
+			case <-s.Context().Done():
+			case <-time.After(2 * time.Minute):
+				t.Error("the session outlived its server by two minutes")
+			}
+		})
+	})
+	t.Run("FW-06 the caller's Origin arrives", func(t *testing.T) {
+		for _, p := range bothWays {
+			inWorld(t, worldOptions{handler: func(rw http.ResponseWriter, r *http.Request) {
+				s, err := Upgrade(rw, r, &transport.UpgradeOptions{CheckOrigin: func(r *http.Request) bool { return r.Header.Get("Origin") == "https://page.example" }})
+				if err == nil {
+					go echoSession(s)
+				}
+			}}, func(t *testing.T, w *world) {
+				d := w.dialer()
+				d.Transports = []transport.Protocol{p}
+				s, _, err := d.Dial(t.Context(), w.url, &transport.DialOptions{Origin: "https://page.example"})
+				if err != nil {
+					t.Fatalf("%v: %v", p, err)
+				}
+				s.CloseWithError(0, "")
+				_, _, err = d.Dial(t.Context(), w.url, nil)
+				if r, ok := errors.AsType[*transport.RejectedError](err); !ok || r.StatusCode != http.StatusForbidden {
+					t.Errorf("%v without Origin: %v", p, err)
+				}
+			})
+		}
+	})
+	t.Run("FW-08 the server's choice of the offered protocols is known", func(t *testing.T) {
+		for _, p := range bothWays {
+			inWorld(t, worldOptions{handler: func(rw http.ResponseWriter, r *http.Request) {
+				if s, err := Upgrade(rw, r, &transport.UpgradeOptions{Protocols: []string{"b", "c"}, RequireProtocol: true}); err == nil {
+					go echoSession(s)
+				}
+			}}, func(t *testing.T, w *world) {
+				d := w.dialer()
+				d.Transports = []transport.Protocol{p}
+				s, _, err := d.Dial(t.Context(), w.url, &transport.DialOptions{Protocols: []string{"a", "b", "c"}, RequireProtocol: true})
+				if err != nil || s.Info().ApplicationProtocol != "b" {
+					t.Fatalf("%v: %v", p, err)
+				}
+				s.CloseWithError(0, "")
+				_, _, err = d.Dial(t.Context(), w.url, &transport.DialOptions{Protocols: []string{"a"}})
+				if r, ok := errors.AsType[*transport.RejectedError](err); !ok || r.StatusCode != http.StatusBadRequest {
+					t.Errorf("%v, none fits: %v", p, err)
+				}
+			})
+		}
+	})
+}
+
+func TestFrameworkUnreliable(t *testing.T) {
+	t.Run("FW-23 unreliable delivery required: HTTP/3 or nothing", func(t *testing.T) {
+		inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+			opts := &transport.DialOptions{RequireUnreliable: true}
+			s, _, err := w.dialer().Dial(t.Context(), w.url, opts)
+			if err != nil || !s.Info().Unreliable {
+				t.Fatalf("UDP open: %v", err)
+			}
+			s.CloseWithError(0, "")
+
+			d := w.dialer()
+			d.Transports = []transport.Protocol{transport.HTTP2}
+			if _, _, err := d.Dial(t.Context(), w.url, opts); !errors.Is(err, transport.ErrUnsupported) {
+				t.Errorf("HTTP/2 only: %v", err)
+			}
+			d = w.dialer()
+			d.Proxy = func(*http.Request) (*url.URL, error) { return parseURL(t, "http://proxy.test:3128"), nil }
+			_, _, err = d.Dial(t.Context(), w.url, opts)
+			if !errors.Is(err, transport.ErrUnsupported) || !strings.Contains(err.Error(), "proxy") {
+				t.Errorf("proxy: %v", err)
+			}
+
+			w.refuse(false, true)
+			_, r, err := w.dialer().Dial(t.Context(), w.url, opts)
+			if !isRefusal(err) || w.dialed.Load() != 0 {
+				t.Errorf("UDP refused: %v, %d TCP connections", err, w.dialed.Load())
+			}
+			if len(r.Attempts) != 1 || r.Memory != MemoryUnused {
+				t.Errorf("report: %v", r)
+			}
+		})
+	})
+	t.Run("FW-23 over TCP the session says so", func(t *testing.T) {
+		inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+			w.refuse(false, true)
+			s, _ := wantDial(t, w.dialer(), w.url, "UDP refused", transport.HTTP2, -1)
+			if s.Info().Unreliable {
+				t.Error("TCP claims to be unreliable")
+			}
+			s.CloseWithError(0, "")
+		})
+	})
+}
+
+func TestFrameworkPool(t *testing.T) {
+	for _, p := range bothWays {
+		t.Run("FW-04 FW-24 pooled sessions share a connection over "+p.String(), func(t *testing.T) {
+			inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+				d := w.dialer()
+				d.Transports = []transport.Protocol{p}
+				d.Pool = true
+				a, ra := wantDial(t, d, w.url, "first", p, -1)
+				// One round trip: no handshake.
+				b, rb := wantDial(t, d, w.url+"?second", "second", p, 2*oneWay)
+				if ra.Reused || !rb.Reused || rb.Attempts[0].Network != "pool" {
+					t.Errorf("reused: %v, %v", ra.Reused, rb.Reused)
+				}
+				if a.Info().LocalAddr.String() != b.Info().LocalAddr.String() || a.Info().ID == b.Info().ID {
+					t.Error("not two sessions of one connection")
+				}
+				// The end of one is not the end of the other.
+				a.CloseWithError(3, "done")
+				wantEchoOver(t, b)
+				c, rc := wantDial(t, d, w.url, "third", p, -1)
+				if !rc.Reused {
+					t.Error("the third has a connection of its own")
+				}
+				b.CloseWithError(0, "")
+				c.CloseWithError(0, "")
+				// The connection ends with its last session.
+				time.Sleep(5 * time.Second)
+				e, re := wantDial(t, d, w.url, "later", p, -1)
+				if re.Reused {
+					t.Error("the connection outlived its sessions")
+				}
+				e.CloseWithError(0, "")
+				time.Sleep(time.Second)
+				d.pool.mu.Lock()
+				defer d.pool.mu.Unlock()
+				if n := len(d.pool.conns); n != 0 {
+					t.Errorf("%d authorities left in the pool", n)
+				}
+			})
+		})
+		t.Run("FW-04 FW-24 without Pool every session has its own connection over "+p.String(), func(t *testing.T) {
+			inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+				d := w.dialer()
+				d.Transports = []transport.Protocol{p}
+				var all []transport.Session
+				for range 3 {
+					s, r := wantDial(t, d, w.url, "separate", p, -1)
+					if r.Reused || s.Info().ID != 0 && s.Info().ID != 1 {
+						t.Errorf("reused %v, session ID %d", r.Reused, s.Info().ID)
+					}
+					wantEchoOver(t, s)
+					all = append(all, s)
+				}
+				for _, s := range all {
+					s.CloseWithError(0, "")
+				}
+			})
+		})
+	}
+	t.Run("FW-24 a rejected session leaves the connection to the others", func(t *testing.T) {
+		var w *world
+		inWorld(t, worldOptions{handler: func(rw http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "no" {
+				rw.WriteHeader(http.StatusNotFound)
+				return
+			}
+			w.accept(rw, r)
+		}}, func(t *testing.T, world *world) {
+			w = world
+			d := w.dialer()
+			d.Pool = true
+			s, _ := wantDial(t, d, w.url, "first", transport.HTTP3, -1)
+			_, r, err := d.Dial(t.Context(), w.url+"?no", nil)
+			if e, ok := errors.AsType[*transport.RejectedError](err); !ok || e.StatusCode != 404 || len(r.Attempts) != 1 || r.Attempts[0].Outcome != Failed {
+				t.Errorf("got %v, %v", err, r)
+			}
+			wantEchoOver(t, s)
+			s.CloseWithError(0, "")
+		})
+	})
+	t.Run("H2-044 H3-038 a connection that is going away is not asked", func(t *testing.T) {
+		for _, p := range bothWays {
+			inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+				d := w.dialer()
+				d.Transports = []transport.Protocol{p}
+				d.Pool = true
+				s, _ := wantDial(t, d, w.url, "first", p, -1)
+				done := make(chan error, 1)
+				go func() { done <- w.server.Shutdown(context.Background()) }()
+				<-s.Draining()
+				before := w.requests.Load()
+				if _, _, err := d.Dial(t.Context(), w.url, nil); err == nil {
+					t.Errorf("%v: a session from a server that shuts down", p)
+				}
+				if n := w.requests.Load() - before; n != 0 {
+					t.Errorf("%v: %d requests reached the handler", p, n)
+				}
+				s.CloseWithError(0, "")
+				<-done
+			})
+		}
+	})
+}
+
+func TestFrameworkOpaqueErrors(t *testing.T) {
+	t.Run("FW-25 every failure is the same, the report has the detail", func(t *testing.T) {
+		inWorld(t, worldOptions{handler: func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) }}, func(t *testing.T, w *world) {
+			for _, c := range []struct {
+				name  string
+				url   string
+				setup func(*Dialer)
+			}{
+				{"rejected", w.url, func(*Dialer) {}},
+				{"unknown host", "https://example.net/", func(*Dialer) {}},
+				{"bad certificate", w.url, func(d *Dialer) { d.TLSClientConfig.RootCAs = x509.NewCertPool() }},
+				{"bad URL", "http://example.com/", func(*Dialer) {}},
+			} {
+				d := w.dialer()
+				d.OpaqueErrors = true
+				c.setup(d)
+				_, r, err := d.Dial(t.Context(), c.url, nil)
+				if err != ErrConnectFailed || errors.Unwrap(err) != nil {
+					t.Errorf("%s: %v", c.name, err)
+				}
+				if r.Err == nil || r.Err == err || r.Err.Error() == "" {
+					t.Errorf("%s: the report has %v", c.name, r.Err)
+				}
+			}
+		})
+	})
+}
+
+func TestFrameworkCredentials(t *testing.T) {
+	t.Run("FW-26 client certificates over both transports", func(t *testing.T) {
+		for _, p := range bothWays {
+			inWorld(t, worldOptions{setup: func(s *Server) { s.TLSConfig.ClientAuth = tls.RequireAnyClientCert }}, func(t *testing.T, w *world) {
+				d := w.dialer()
+				d.Transports = []transport.Protocol{p}
+				if _, _, err := d.Dial(t.Context(), w.url, nil); err == nil {
+					t.Errorf("%v: no certificate, no error", p)
+				}
+				d = w.dialer()
+				d.Transports = []transport.Protocol{p}
+				d.TLSClientConfig.Certificates = []tls.Certificate{w.cert.TLS}
+				s, _ := wantDial(t, d, w.url, "with a certificate", p, -1)
+				s.CloseWithError(0, "")
+			})
+		}
+	})
+	t.Run("FW-26 hashes over both transports, any host name", func(t *testing.T) {
+		for _, p := range bothWays {
+			inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+				for _, right := range []bool{true, false} {
+					d := w.dialer()
+					d.Transports = []transport.Protocol{p}
+					d.TLSClientConfig = &tls.Config{ServerName: "whatever.test"}
+					hash := w.cert.Hash()
+					if !right {
+						hash[7]++
+					}
+					d.CertificateHashes = [][sha256.Size]byte{hash}
+					s, _, err := d.Dial(t.Context(), w.url, nil)
+					if !right {
+						if _, ok := errors.AsType[*PinError](err); !ok {
+							t.Errorf("%v, wrong hash: %v", p, err)
+						}
+						continue
+					}
+					if err != nil {
+						t.Fatalf("%v: %v", p, err)
+					}
+					s.CloseWithError(0, "")
+				}
+			})
+		}
+	})
+	t.Run("FW-26 hashes and pooling exclude each other", func(t *testing.T) {
+		d := &Dialer{Pool: true, CertificateHashes: make([][sha256.Size]byte, 1)}
+		defer d.Close()
+		if _, _, err := d.Dial(t.Context(), "https://127.0.0.1:1/", nil); !errors.Is(err, errPinPool) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// What both transports must give alike, through the dialer.
+func TestFrameworkParity(t *testing.T) {
+	for _, p := range bothWays {
+		t.Run("FW-11 FW-12 FW-15 close code and reason arrive over "+p.String(), func(t *testing.T) {
+			ended := make(chan error, 1)
+			inWorld(t, worldOptions{handler: func(rw http.ResponseWriter, r *http.Request) {
+				s, err := Upgrade(rw, r, nil)
+				if err != nil {
+					return
+				}
+				go func() {
+					<-s.Context().Done()
+					ended <- context.Cause(s.Context())
+				}()
+			}}, func(t *testing.T, w *world) {
+				d := w.dialer()
+				d.Transports = []transport.Protocol{p}
+				s, _ := wantDial(t, d, w.url, "open", p, -1)
+				st, err := s.OpenUniStream(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.CloseWithError(4294967295, strings.Repeat("é", 600)); err != nil {
+					t.Errorf("close: %v", err)
+				}
+				se, ok := errors.AsType[*transport.SessionError](<-ended)
+				if !ok || se.Code != 4294967295 || se.Reason != strings.Repeat("é", 512) || !se.Remote || se.Err != nil {
+					t.Errorf("the server saw %v", se)
+				}
+				if _, err := io.WriteString(st, "late"); !errors.As(err, &se) {
+					t.Errorf("write after the end: %v", err)
+				}
+				if err := s.SendDatagram([]byte("late")); !errors.As(err, &se) {
+					t.Errorf("datagram after the end: %v", err)
+				}
+			})
+		})
+	}
+}
