@@ -161,10 +161,14 @@ func (e *DatagramTooLargeError) Error() string {
 }
 
 // An UnsentError is returned by CloseWithError: so many bytes of streams that
-// were finished with Close were not handed to the transport in time.
+// were finished with Close were not handed to the transport in time. Bytes is 0
+// if only the end of a stream was not.
 type UnsentError struct{ Bytes uint64 }
 
 func (e *UnsentError) Error() string {
+	if e.Bytes == 0 {
+		return "towpath: session closed with the end of a stream unsent"
+	}
 	return "towpath: session closed with " + strconv.FormatUint(e.Bytes, 10) + " bytes unsent"
 }
 

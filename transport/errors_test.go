@@ -63,6 +63,7 @@ func TestErrorTexts(t *testing.T) {
 		{&ResetError{Protocol: HTTP2, Code: 0x99, Connection: true}, `h2 connection closed with 0x99`},
 		{&DatagramTooLargeError{Max: 1200}, `towpath: datagram larger than 1200 bytes`},
 		{&UnsentError{Bytes: 5}, `towpath: session closed with 5 bytes unsent`},
+		{&UnsentError{}, `towpath: session closed with the end of a stream unsent`},
 		{&MessageTooLargeError{Limit: 5}, `towpath: message longer than 5 bytes`},
 		{&RejectedError{StatusCode: 403}, `towpath: the server rejected the session with status 403 Forbidden`},
 		{&RejectedError{StatusCode: 599}, `towpath: the server rejected the session with status 599`},

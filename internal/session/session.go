@@ -95,7 +95,8 @@ type Session struct {
 	err       *transport.SessionError // set once, when the session ends for the application
 	flushing  bool                    // in Closing: streams are being flushed, WT_CLOSE_SESSION waits
 	flushLeft int                     // how many of them
-	unsent    uint64                  // bytes of finished streams dropped by CloseWithError
+	cut       bool                    // CloseWithError dropped the end of a finished stream
+	unsent    uint64                  // bytes of finished streams that it dropped
 	closing   capsule.CloseSession    // to be sent in Closing
 	closePut  bool                    // it was given to the carrier, or a part of it
 	answering bool                    // our END_STREAM is due or sent as an answer

@@ -40,7 +40,7 @@ func (s *Session) enterLocked(e sessionstate.Event) bool {
 			s.timer = nil
 		}
 		s.flushing = false
-		s.outgoing.rest = nil
+		s.cutRestLocked()
 		s.settleLocked()
 		close(s.closed)
 	}
@@ -96,7 +96,7 @@ func (s *Session) CloseWithError(code transport.SessionErrorCode, reason string)
 	}
 	s.mu.Lock()
 	defer s.unlock()
-	if s.unsent > 0 {
+	if s.cut {
 		return &transport.UnsentError{Bytes: s.unsent}
 	}
 	return nil
@@ -156,12 +156,28 @@ func (s *Session) dropUnsentLocked() {
 	}
 	for _, st := range s.streams {
 		if st.send.state == sendFinDue {
+			s.cut = true
 			s.unsent += uint64(st.send.buf.n)
 		}
 		s.discardSendLocked(st)
 		s.dropLocked(st)
 	}
 	s.flushLeft = 0
+}
+
+// cutRestLocked drops the rest of a capsule that was begun, and counts what it
+// has of a finished stream.
+func (s *Session) cutRestLocked() {
+	o := &s.outgoing
+	if st := o.restOf; st != nil && len(o.rest) > 0 {
+		switch st.send.state {
+		case sendFinDue, sendDataSent:
+			s.cut = true
+			// The data stands last; the rest may have some of the header too.
+			s.unsent += uint64(min(len(o.rest), o.restData))
+		}
+	}
+	o.rest, o.restOf = nil, nil
 }
 
 // endLocked ends the session for the application: every call fails with err

@@ -24,6 +24,10 @@ const (
 type outgoing struct {
 	// rest is the end of a capsule that was longer than dst. It goes first.
 	rest []byte
+	// restOf is the stream of a WT_STREAM capsule in rest, and restData how
+	// much data the capsule has. Not valid if rest is empty.
+	restOf   *stream
+	restData int
 
 	drain                sessionstate.Drain
 	dirtyHead, dirtyTail *stream // streams with control capsules due
@@ -160,7 +164,7 @@ func (f *filler) fill() (end bool) {
 		rest := s.outgoing.rest
 		f.n = copy(f.dst, rest)
 		if s.outgoing.rest = rest[f.n:]; len(s.outgoing.rest) == 0 {
-			s.outgoing.rest = nil
+			s.outgoing.rest, s.outgoing.restOf = nil, nil
 		}
 	}
 	if len(s.outgoing.rest) > 0 {
@@ -265,6 +269,7 @@ func (s *Session) sendData(f *filler, st *stream, size int, fin bool) {
 		c := buf[:total]
 		h.buf.read(c[len(header):])
 		f.put(c)
+		s.outgoing.restOf, s.outgoing.restData = st, size
 	}
 	s.chargeLocked(h.buf.held - held)
 	h.sent += uint64(size)
