@@ -86,13 +86,23 @@ func (st *stream) setWriteDeadline(t time.Time) error {
 	return nil
 }
 
+// orExceeded returns err, and the error of a deadline that has passed if that is
+// nil: an end, which no new deadline changes, counts more.
+func orExceeded(err error) error {
+	if err == nil {
+		return os.ErrDeadlineExceeded
+	}
+	return err
+}
+
 // write takes as much of p as the buffer has room for, and waits for the rest.
 func (st *stream) write(p []byte) (int, error) {
 	s := st.s
 	done := 0
 	for {
 		if st.writeDeadline.Passed() {
-			return done, os.ErrDeadlineExceeded
+			_, _, err := st.tryWrite(nil)
+			return done, orExceeded(err)
 		}
 		n, wait, err := st.tryWrite(p[done:])
 		done += n
@@ -204,7 +214,8 @@ func (st *stream) read(p []byte) (int, error) {
 	s := st.s
 	for {
 		if st.readDeadline.Passed() {
-			return 0, os.ErrDeadlineExceeded
+			_, _, err := st.tryRead(nil)
+			return 0, orExceeded(err)
 		}
 		n, wait, err := st.tryRead(p)
 		if n > 0 || err != nil || len(p) == 0 {
