@@ -2,8 +2,8 @@ package session
 
 import "sync"
 
-// A buffer is a queue of bytes in chunks of three sizes. What it holds is at
-// most twice what is in it plus one small chunk, and an empty buffer holds
+// A buffer is a queue of bytes in chunks of three sizes. It holds at most two
+// large chunks more than what is in it, at its ends, and an empty buffer holds
 // nothing: an idle stream costs no buffer memory.
 //
 // The zero buffer is empty. It has no lock.

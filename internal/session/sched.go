@@ -11,7 +11,9 @@ const quantum = maxStreamCapsule
 //
 // Groups share by bytes: each has a virtual time, the bytes it was served, and
 // the group furthest behind is next. A group that was idle resumes at the
-// present, so that it neither lost nor saved up anything by its silence.
+// present, so that it neither lost nor saved up anything by its silence. One
+// whose last stream has ended is remembered while others wait: a group of many
+// short streams would else be new, and first, with each of them.
 // Within a group the highest Order is next; equal orders take turns of quantum
 // bytes.
 //
@@ -20,14 +22,19 @@ type sched struct {
 	groups map[*transport.SendGroup]*schedGroup
 	none   *schedGroup   // the nil group, kept since most streams are in it
 	active []*schedGroup // heap: those with a ready stream
+	left   []*schedGroup // those that lost their last member, less than maxLeft
 	now    uint64        // virtual time of the group served last
 	turn   uint64        // orders arrivals, of groups and of streams
 }
 
-// A schedGroup lives as long as a stream belongs to it.
+// maxLeft bounds the groups that are remembered without a member.
+const maxLeft = 256
+
+// A schedGroup lives as long as a stream belongs to it, and in sched.left.
 type schedGroup struct {
 	key    *transport.SendGroup
 	refs   int
+	left   bool        // in sched.left, even if it has members again
 	served uint64      // virtual time
 	since  uint64      // breaks ties: when it became active
 	index  int         // in sched.active, -1 if not
@@ -71,11 +78,28 @@ func (c *sched) leave(e *schedEnt) {
 		return
 	}
 	c.remove(e)
-	e.group.refs--
-	if e.group.refs == 0 && e.group != c.none {
-		delete(c.groups, e.group.key)
-	}
+	g := e.group
 	e.group = nil
+	g.refs--
+	if g.refs == 0 && g != c.none && !g.left {
+		g.left = true
+		c.left = append(c.left, g)
+	}
+	if len(c.active) == 0 || len(c.left) == maxLeft {
+		c.forget()
+	}
+}
+
+// forget drops the groups without a member.
+func (c *sched) forget() {
+	for _, g := range c.left {
+		g.left = false
+		if g.refs == 0 {
+			delete(c.groups, g.key)
+		}
+	}
+	clear(c.left)
+	c.left = c.left[:0]
 }
 
 // move changes e's priority and keeps its readiness.

@@ -140,7 +140,7 @@ func runSched(t *testing.T, program []byte) {
 	for _, e := range m.ents {
 		c.leave(e.ent)
 	}
-	if len(c.groups) != 0 || len(c.active) != 0 || c.none != nil && c.none.refs != 0 {
+	if len(c.groups) != 0 || len(c.left) != 0 || len(c.active) != 0 || c.none != nil && c.none.refs != 0 {
 		t.Fatalf("%d groups, %d active are left", len(c.groups), len(c.active))
 	}
 }
@@ -218,6 +218,57 @@ func TestSchedShares(t *testing.T) {
 		got := serve(&c, ents, []int{16000, 16000}, 1_600_000)
 		if d := got[0] - got[1]; d < -2*quantum || d > 2*quantum {
 			t.Fatalf("%v after one was silent", got)
+		}
+	})
+	t.Run("a group of short streams is not new with each of them", func(t *testing.T) {
+		var c sched
+		g := transport.NewSendGroup()
+		long, short := &schedEnt{}, (*schedEnt)(nil)
+		c.join(long, transport.Priority{Group: transport.NewSendGroup()})
+		c.add(long)
+		var got [2]int
+		for range 10_000 {
+			if short == nil {
+				short = &schedEnt{}
+				c.join(short, transport.Priority{Group: g})
+				c.add(short)
+			}
+			switch c.next() {
+			case long:
+				c.charge(long, 16000)
+				got[0] += 16000
+			case short: // one capsule, and it ends
+				c.charge(short, 16000)
+				got[1] += 16000
+				c.leave(short)
+				short = nil
+			}
+		}
+		if d := got[0] - got[1]; d < -2*quantum || d > 2*quantum {
+			t.Fatalf("%v", got)
+		}
+	})
+	t.Run("groups without a member are forgotten", func(t *testing.T) {
+		var c sched
+		long := &schedEnt{}
+		c.join(long, transport.Priority{})
+		c.add(long)
+		for range 100 * maxLeft { // while others are busy
+			e := &schedEnt{}
+			c.join(e, transport.Priority{Group: transport.NewSendGroup()})
+			c.add(e)
+			c.charge(c.next(), 1)
+			c.leave(e)
+			if len(c.groups) > maxLeft || len(c.left) >= maxLeft {
+				t.Fatalf("%d groups, %d of them left", len(c.groups), len(c.left))
+			}
+		}
+		c.remove(long)
+		e := &schedEnt{}
+		c.join(e, transport.Priority{Group: transport.NewSendGroup()})
+		c.leave(e)
+		if len(c.groups) != 0 || len(c.left) != 0 {
+			t.Fatalf("%d groups, %d of them left", len(c.groups), len(c.left))
 		}
 	})
 	t.Run("a higher order goes first", func(t *testing.T) {
