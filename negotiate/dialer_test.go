@@ -86,7 +86,7 @@ func TestDialUDPSilent(t *testing.T) {
 		if r.Memory != MemoryBroken || !r.MemoryUntil.Equal(until) {
 			t.Errorf("memory %v until %v, want %v", r.Memory, r.MemoryUntil, until)
 		}
-		if a := attemptOf(r, "h3 udp4"); a.Outcome != NotStarted && a.Outcome != Lost || a.Started >= 0 {
+		if a := attemptOf(r, "h3 udp4"); a.Outcome != NotStarted || a.Started >= 0 {
 			t.Errorf("QUIC was tried although marked: %+v", a)
 		}
 		if left := time.Until(until); left < 48*time.Second-time.Second || left > 72*time.Second {

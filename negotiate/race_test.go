@@ -237,7 +237,7 @@ func TestRace(t *testing.T) {
 			ways: map[string]fakeWay{"6": quick, "4": silent4, "T": tcp},
 			at:   40 * msec, winner: "6",
 			log:     "0s 6 start; 20ms 6 ask",
-			settled: "6 won, 4 lost, T lost",
+			settled: "6 won, 4 not started, T not started",
 		},
 		{
 			name: "nothing came back: TCP at half the head start",
@@ -279,7 +279,7 @@ func TestRace(t *testing.T) {
 			ways: map[string]fakeWay{"6": {openAt: 1 * msec, openErr: errDead}, "4": with(quick, func(f *fakeWay) { f.delay = 50 * msec }), "T": tcp},
 			at:   41 * msec, winner: "4",
 			log:     "0s 6 start; 1ms 4 start; 21ms 4 ask",
-			settled: "6 failed, 4 won, T lost",
+			settled: "6 failed, 4 won, T not started",
 		},
 		{
 			name: "v6 refused and v4 silent: half the head start",
@@ -300,7 +300,7 @@ func TestRace(t *testing.T) {
 			ways: map[string]fakeWay{"6": silent6, "4": with(quick, func(f *fakeWay) { f.delay = 50 * msec }), "T": tcp},
 			at:   90 * msec, winner: "4",
 			log:     "0s 6 start; 50ms 4 start; 70ms 4 ask",
-			settled: "6 lost, 4 won, T lost",
+			settled: "6 lost, 4 won, T not started",
 		},
 		{
 			name: "head start of 100 ms: v4 had no time before the half, so TCP waits for the whole",
@@ -408,14 +408,14 @@ func TestRace(t *testing.T) {
 			ways: map[string]fakeWay{"4": {openAt: 20 * msec, answerAt: 10 * msec, answerErr: errRefused}, "T": tcp},
 			at:   30 * msec, err: errRefused,
 			log:     "0s 4 start; 20ms 4 ask; 30ms 4 discard",
-			settled: "4 failed, T lost",
+			settled: "4 failed, T not started",
 		},
 		{
 			name: "an answer while connecting (certificate) ends the race",
 			ways: map[string]fakeWay{"4": {openAt: 20 * msec, openErr: errRefused}, "T": tcp},
 			at:   20 * msec, err: errRefused,
 			log:     "0s 4 start",
-			settled: "4 failed, T lost",
+			settled: "4 failed, T not started",
 		},
 		{
 			name: "all fail: every leg's error is kept",
@@ -443,7 +443,7 @@ func TestRace(t *testing.T) {
 			ways: map[string]fakeWay{"6": {openAt: 40 * msec, answerAt: 20 * msec}, "T": {rung: 1, openAt: 1 * msec}}, headStart: -1,
 			at: 60 * msec, winner: "6",
 			log:     "0s 6 start; 40ms 6 ask",
-			settled: "6 won, T lost",
+			settled: "6 won, T not started",
 		},
 		{
 			name: "rung 1 only after failure: started when rung 0 failed",

@@ -152,10 +152,12 @@ func (r *race) fail(i int, err error) {
 // lose ends a way because of another one.
 func (r *race) lose(i int, why string) {
 	w := &r.runners[i]
-	if w.state == wayWaiting {
+	w.report.Note = why
+	if w.state == wayWaiting { // it stays as it is in the report
 		w.report.Note = "not needed: " + why
-	} else {
-		w.report.Note = why
+		w.state = wayLost
+		r.tell(i)
+		return
 	}
 	was := w.state
 	r.set(i, wayLost)

@@ -18,10 +18,10 @@ type connectCmd struct {
 	URL       string        `arg:"" name:"url" help:"The server's https URL."`
 	Uni       bool          `help:"Send on a unidirectional stream, and print the server's ones." xor:"mode"`
 	Datagram  bool          `help:"Send each line as a datagram, and print each datagram as a line." xor:"mode"`
-	Transport string        `help:"Transport: auto, h3 or h2. auto finds the open one." default:"auto" enum:"auto,h3,h2" placeholder:"NAME"`
+	Transport string        `help:"Transport: auto, h3 or h2. Default: ${default}, which finds the open one." default:"auto" enum:"auto,h3,h2" placeholder:"NAME"`
 	Origin    string        `help:"Send this Origin, as a web page would." placeholder:"ORIGIN"`
-	Wait      time.Duration `help:"With --uni and --datagram: how long to wait for more after the end of input." default:"1s" placeholder:"TIME"`
-	Timeout   time.Duration `help:"How long connecting may take." default:"10s" placeholder:"TIME"`
+	Wait      time.Duration `help:"With --uni and --datagram: how long to wait for more after the end of input. Default: ${default}." default:"1s" placeholder:"TIME"`
+	Timeout   time.Duration `help:"How long connecting may take. Default: ${default}." default:"10s" placeholder:"TIME"`
 	Verbose   bool          `short:"v" help:"Report on standard error how the connection was made."`
 	trustFlags
 }
@@ -52,7 +52,7 @@ func (c *connectCmd) Run(ctx context.Context, io streams) error {
 			return err
 		}
 	}
-	s, report, err := d.Dial(ctx, c.URL, &transport.DialOptions{Origin: c.Origin, RequireUnreliable: false})
+	s, report, err := d.Dial(ctx, c.URL, &transport.DialOptions{Origin: c.Origin})
 	if c.Verbose {
 		printReport(io, report)
 	}
@@ -113,13 +113,12 @@ func bidi(s transport.Session, std streams) error {
 	if _, err := io.Copy(std.out, st); err != nil {
 		return err
 	}
-	// The server has ended its direction. Ours may still be open; what it
-	// failed with is worth knowing only if it has already.
+	// The server has ended its direction; ours goes on until the input ends.
 	select {
 	case err := <-sent:
 		return err
-	default:
-		return nil
+	case <-s.Context().Done():
+		return context.Cause(s.Context())
 	}
 }
 
@@ -242,5 +241,9 @@ func (c *connectCmd) datagrams(s transport.Session, std streams) error {
 	if err := in.Err(); err != nil {
 		return fmt.Errorf("reading standard input: %w", err)
 	}
-	return waitQuiet(s, quiet, received)
+	err := waitQuiet(s, quiet, received)
+	if n := s.Stats().DatagramsDroppedOutgoing; n > 0 {
+		fmt.Fprintf(std.err, "towpath: %d datagrams were dropped before they left: the input was faster than the network\n", n)
+	}
+	return err
 }

@@ -78,7 +78,9 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	if !c.JSON {
-		fmt.Fprintf(std.out, "One server, one client, three networks: the same Dial finds the open way.\n\n")
+		fmt.Fprintln(std.out, "A server and a client in this process, and three networks on loopback: the same\nDial finds the open way in each, and remembers it.")
+		fmt.Fprintln(std.out)
+		fmt.Fprintf(std.out, demoRow, "network", "transport", "first dial", "next dial", "streams", "datagrams")
 	}
 	var results []sceneResult
 	for _, sc := range scenes {
@@ -96,8 +98,7 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 		e.SetIndent("", "  ")
 		return e.Encode(results)
 	}
-	fmt.Fprintln(std.out)
-	summary(std.out, results)
+	fmt.Fprintln(std.out, "\nThe streams and datagrams are echoes. Next: towpath serve.")
 	return nil
 }
 
@@ -131,7 +132,7 @@ func (sc scene) play(ctx context.Context, cert tls.Certificate) (*sceneResult, e
 	marked := make(chan struct{}, 1)
 	d := &negotiate.Dialer{
 		CertificateHashes: [][sha256.Size]byte{negotiate.CertificateHash(cert.Certificate[0])},
-		Trace:             &negotiate.Trace{Marked: func(string, time.Time) { marked <- struct{}{} }},
+		Trace:             &negotiate.Trace{Marked: func(string, time.Time) { tell(marked) }},
 	}
 	defer d.Close()
 	s, report, err := d.Dial(ctx, url, nil)
@@ -171,6 +172,14 @@ func (sc scene) play(ctx context.Context, cert tls.Certificate) (*sceneResult, e
 	return r, nil
 }
 
+// tell sends without waiting.
+func tell(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
 // why says what decided a dial.
 func why(r *negotiate.Report) string {
 	var udp, tcp *negotiate.Attempt
@@ -184,11 +193,11 @@ func why(r *negotiate.Report) string {
 	}
 	switch {
 	case r.Winner == transport.HTTP3:
-		return "QUIC answered, TCP was not needed"
+		return "QUIC answered; TCP was not needed"
 	case udp != nil && verdict(*udp) == "refused":
-		return "the kernel reported the closed UDP port, so TCP started at once"
+		return "the kernel reported the closed UDP port, so TCP started at once; remembered"
 	case udp != nil && tcp != nil && !udp.Heard:
-		return fmt.Sprintf("no UDP packet came back, so TCP started after %d ms", tcp.Started.Milliseconds())
+		return fmt.Sprintf("no UDP packet came back, so TCP started after %d ms; remembered", tcp.Started.Milliseconds())
 	}
 	return ""
 }
@@ -263,21 +272,12 @@ func echoDatagrams(ctx context.Context, s transport.Session) (n int, err error) 
 	return n, nil
 }
 
+// demoRow is the format of a line of the table.
+const demoRow = "%-20s  %-9s  %10s  %9s  %7s  %9s\n"
+
 // print tells of a network as soon as it was played.
 func (r *sceneResult) print(w io.Writer) {
-	fmt.Fprintf(w, "%s\n", r.Name)
-	fmt.Fprintf(w, "  -> %s in %s: %s\n", r.Transport, millis(r.First), r.Why)
-	fmt.Fprintf(w, "     echoed %d streams of %d KiB and %d datagrams\n", r.Streams, demoBytes>>10, r.Datagrams)
-	fmt.Fprintf(w, "     dialed again: %s in %s (%s)\n", r.Second.Winner, millis(r.Again), r.Second.Memory)
-}
-
-func summary(w io.Writer, results []sceneResult) {
-	t := table{{"network", "transport", "first dial", "next dial", "streams", "datagrams"}}
-	for _, r := range results {
-		t = append(t, []string{
-			r.Name, r.Transport, millis(r.First), millis(r.Again),
-			fmt.Sprintf("%d/%d", r.Streams, demoStreams), fmt.Sprintf("%d/%d", r.Datagrams, demoDatagrams),
-		})
-	}
-	t.print(w, "")
+	fmt.Fprintf(w, demoRow, r.Name, r.Transport, millis(r.First), millis(r.Again),
+		fmt.Sprintf("%d/%d", r.Streams, demoStreams), fmt.Sprintf("%d/%d", r.Datagrams, demoDatagrams))
+	fmt.Fprintf(w, "  %s\n", r.Why)
 }

@@ -17,7 +17,7 @@ import (
 type probeCmd struct {
 	URL     string        `arg:"" name:"url" help:"The server's https URL."`
 	JSON    bool          `name:"json" help:"Print JSON."`
-	Timeout time.Duration `help:"How long each way may take." default:"10s" placeholder:"TIME"`
+	Timeout time.Duration `help:"How long each way may take. Default: ${default}." default:"10s" placeholder:"TIME"`
 	trustFlags
 }
 

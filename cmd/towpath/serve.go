@@ -22,7 +22,7 @@ import (
 const shutdownTime = 5 * time.Second
 
 type serveCmd struct {
-	Addr      string   `help:"Address to listen on, UDP and TCP. Port 0 means any free one." default:"127.0.0.1:4433" placeholder:"HOST:PORT"`
+	Addr      string   `help:"Address to listen on, UDP and TCP. Port 0 means any free one. Default: ${default}." default:"127.0.0.1:4433" placeholder:"HOST:PORT"`
 	Cert      string   `help:"PEM file with the certificate chain. Default: a self-signed certificate for 13 days." placeholder:"FILE"`
 	Key       string   `help:"PEM file with the private key of --cert." placeholder:"FILE"`
 	Transport []string `help:"Transports to serve: h3, h2. Default: both." placeholder:"NAME"`
