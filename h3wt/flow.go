@@ -122,6 +122,9 @@ func (s *Session) consumeLocked(n uint64) {
 func (s *Session) giveCredit() {
 	s.mu.Lock()
 	due := s.flowControl && s.err == nil && s.window.Due()
+	if !due && s.flowControl {
+		s.giveRestLaterLocked()
+	}
 	size := int64(s.window.Window())
 	s.mu.Unlock()
 	if !due {
@@ -151,5 +154,39 @@ func (s *Session) giveCredit() {
 	if room && size != 0 {
 		s.c.returnWindow(size)
 	}
+	s.flushControl()
+}
+
+// restDelay is how long nothing has to be consumed before a limit is announced
+// that gives back too little to be due.
+const restDelay = 20 * time.Millisecond
+
+// giveRestLaterLocked sees to it that small credit is given back too. What the
+// peer has sent on streams that nobody reads is not known here, so it may have
+// used up all that is not due yet, and the other streams would wait for ever.
+func (s *Session) giveRestLaterLocked() {
+	if s.restTimer || s.err != nil || !s.window.Remainder() {
+		return
+	}
+	s.restTimer = true
+	consumed := s.window.Consumed()
+	// Does nothing once the session has ended.
+	time.AfterFunc(restDelay, func() { s.giveRest(consumed) })
+}
+
+// giveRest announces what is left to be given back, unless more than consumed
+// was consumed meanwhile: then more may follow soon.
+func (s *Session) giveRest(consumed uint64) {
+	pressure := s.holder.Credit()
+	s.mu.Lock()
+	s.restTimer = false
+	if s.err == nil {
+		if s.window.Consumed() != consumed {
+			s.giveRestLaterLocked()
+		} else if limit, ok := s.window.Rest(pressure); ok {
+			s.control.maxData, s.control.hasMaxData = limit, true
+		}
+	}
+	s.mu.Unlock()
 	s.flushControl()
 }

@@ -61,6 +61,7 @@ type Session struct {
 	sendCredit    sessionstate.SendCredit
 	window        sessionstate.ReceiveWindow
 	windowTaken   int64 // of the connection's window, beyond what SETTINGS gave
+	restTimer     bool  // giveRest will run
 	control       control
 	flood         *sessionstate.FloodGuard
 	ranks         ranks

@@ -111,6 +111,30 @@ func (w *ReceiveWindow) Update(now time.Time, rtt time.Duration, p Pressure) (li
 	return w.limit, true
 }
 
+// Remainder reports whether an announcement would give something back that is too
+// little to be due. It changes nothing.
+func (w *ReceiveWindow) Remainder() bool {
+	return min(w.consumed+w.window, MaxOffset) > w.limit && !w.Due()
+}
+
+// Rest returns the limit that gives back everything, however little, if that is
+// more than was announced, and from then on holds the peer to it. It is for a
+// backend that learns of received bytes late, when nothing was consumed for a
+// while: what Due takes for credit that the peer has left may be held by streams
+// that nobody reads. It does not grow the window. With [PressureFull] nothing is
+// announced.
+func (w *ReceiveWindow) Rest(p Pressure) (limit uint64, ok bool) {
+	next := min(w.consumed+w.window, MaxOffset)
+	if p == PressureFull || next <= w.limit {
+		return 0, false
+	}
+	w.limit = next
+	return next, true
+}
+
+// Consumed returns all bytes consumed so far.
+func (w *ReceiveWindow) Consumed() uint64 { return w.consumed }
+
 // limited reports whether the size of the window holds the peer back.
 func (w *ReceiveWindow) limited(now time.Time, rtt time.Duration) bool {
 	if rtt <= 0 || w.epoch.IsZero() {

@@ -270,3 +270,29 @@ func FuzzReceiveWindow(f *testing.F) {
 	addPrograms(f)
 	f.Fuzz(runWindow)
 }
+
+func TestWindowRest(t *testing.T) {
+	w := NewSessionWindow(1000, 1000, 4000)
+	if w.Remainder() {
+		t.Error("a full window has something to give back")
+	}
+	w.Receive(100)
+	w.Consume(100)
+	if w.Due() || !w.Remainder() || w.Consumed() != 100 {
+		t.Errorf("due %v, remainder %v, consumed %d after a tenth", w.Due(), w.Remainder(), w.Consumed())
+	}
+	if limit, ok := w.Rest(PressureFull); ok {
+		t.Errorf("limit %d announced under full pressure", limit)
+	}
+	if limit, ok := w.Rest(PressureHigh); limit != 1100 || !ok || w.Limit() != 1100 || w.Window() != 1000 {
+		t.Errorf("limit %d, %v, want 1100; limit in force %d, window %d", limit, ok, w.Limit(), w.Window())
+	}
+	if limit, ok := w.Rest(PressureNone); ok || w.Remainder() {
+		t.Errorf("limit %d announced twice, remainder %v", limit, w.Remainder())
+	}
+	w.Receive(250)
+	w.Consume(250)
+	if !w.Due() || w.Remainder() {
+		t.Errorf("due %v, remainder %v after a quarter", w.Due(), w.Remainder())
+	}
+}
