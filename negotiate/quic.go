@@ -26,8 +26,9 @@ func (j *job) openQUIC(ctx context.Context, addr netip.AddrPort, s signs) (leg, 
 		return nil, err
 	}
 	pc := watchConn(sock, s)
+	cfg := j.h3Config()
 	tr := &quic.Transport{Conn: pc}
-	qc, err := tr.Dial(ctx, net.UDPAddrFromAddrPort(addr), j.tlsConfig("h3"), j.quicConfig())
+	qc, err := tr.Dial(ctx, net.UDPAddrFromAddrPort(addr), j.tlsConfig("h3"), j.quicConfig(cfg))
 	if err != nil {
 		_ = tr.Close()
 		_ = pc.Close()
@@ -42,7 +43,7 @@ func (j *job) openQUIC(ctx context.Context, addr netip.AddrPort, s signs) (leg, 
 			_ = pc.Close()
 		})
 	})
-	conn, err := h3wt.NewClientConn(ctx, qc, j.d.H3)
+	conn, err := h3wt.NewClientConn(ctx, qc, cfg)
 	if err != nil {
 		_ = qc.CloseWithError(0x100, "") // H3_NO_ERROR; if it is not closed yet
 		return nil, err
@@ -51,8 +52,22 @@ func (j *job) openQUIC(ctx context.Context, addr netip.AddrPort, s signs) (leg, 
 	return &connLeg{job: j, conn: conn, quic: qc, sock: pc}, nil
 }
 
-func (j *job) quicConfig() *quic.Config {
-	c := j.d.H3.QUIC(j.d.QUICConfig)
+// h3Config is the connection's configuration. A connection that is not for a
+// pool gives all its windows to one session.
+func (j *job) h3Config() *h3wt.Config {
+	var c h3wt.Config
+	if j.d.H3 != nil {
+		c = *j.d.H3
+	}
+	c.Session = orConfig(c.Session, j.sessionConfig())
+	if !j.d.Pool {
+		c.MaxSessions = 1
+	}
+	return &c
+}
+
+func (j *job) quicConfig(cfg *h3wt.Config) *quic.Config {
+	c := cfg.QUIC(j.d.QUICConfig)
 	if c.InitialPacketSize == 0 {
 		c.InitialPacketSize = minPacketSize
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/h2wt"
+	"github.com/towpath-go/towpath/transport"
 )
 
 const (
@@ -36,17 +37,35 @@ func (j *job) openTCP(ctx context.Context, s signs) (leg, error) {
 		return nil, err
 	}
 	s.heard()
-	tc := tls.Client(c, j.tlsConfig("h2"))
+	tc := tls.Client(h2wt.Cork(c), j.tlsConfig("h2"))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		_ = c.Close()
 		return nil, err
 	}
-	conn, err := h2wt.NewClientConn(ctx, tc, j.d.H2)
+	conn, err := h2wt.NewClientConn(ctx, tc, j.h2Config())
 	if err != nil {
 		_ = c.Close()
 		return nil, err
 	}
 	return &connLeg{job: j, conn: conn}, nil
+}
+
+// h2Config is the connection's configuration. What it announces are the limits
+// of its one session; in a pool those of the Dialer.
+func (j *job) h2Config() *h2wt.Config {
+	var c h2wt.Config
+	if j.d.H2 != nil {
+		c = *j.d.H2
+	}
+	c.Session = orConfig(c.Session, j.sessionConfig())
+	return &c
+}
+
+func (j *job) sessionConfig() *transport.Config {
+	if j.d.Pool {
+		return j.d.Config
+	}
+	return j.opts.Config
 }
 
 // tlsConfig is the configuration of a connection that speaks alpn.

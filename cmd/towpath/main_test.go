@@ -50,7 +50,8 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
-	cmd.Env = append(cmd.Env, asCommand+"=1")
+	// Under the race detector a process waits a second before it exits.
+	cmd.Env = append(cmd.Env, asCommand+"=1", "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
@@ -72,6 +73,39 @@ func invoke(t *testing.T, in string, args ...string) outcome {
 		}
 	}
 	return outcome{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+}
+
+// converse runs the command, ends its input once it has put out want, and
+// returns what it says then.
+func converse(t *testing.T, in, want string, args ...string) outcome {
+	t.Helper()
+	if want == "" {
+		return invoke(t, in, args...)
+	}
+	cmd := command(t, args...)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	w, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go io.WriteString(w, in) // ends with the pipe
+	out := make([]byte, len(want))
+	n, _ := io.ReadFull(r, out)
+	_ = w.Close()
+	rest, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // its status says more
+	return outcome{string(out[:n]) + string(rest), errs.String(), cmd.ProcessState.ExitCode()}
 }
 
 // A served is a running `towpath serve`.
@@ -211,13 +245,13 @@ func TestServeAndConnect(t *testing.T) {
 		{"auto finds HTTP/3", "hello\n", nil, "hello\n", "h3"},
 		{"HTTP/3", big, []string{"--transport=h3"}, big, "h3"},
 		{"HTTP/2", big, []string{"--transport=h2"}, big, "h2"},
-		{"unidirectional over HTTP/3", "hello\n", []string{"--uni", "--transport=h3", "--wait=300ms"}, "hello\n", "h3"},
-		{"unidirectional over HTTP/2", "hello\n", []string{"--uni", "--transport=h2", "--wait=300ms"}, "hello\n", "h2"},
-		{"datagrams over HTTP/3", "one\ntwo\n", []string{"--datagram", "--transport=h3", "--wait=300ms"}, "one\ntwo\n", "h3"},
-		{"datagrams over HTTP/2", "one\ntwo\n", []string{"--datagram", "--transport=h2", "--wait=300ms"}, "one\ntwo\n", "h2"},
+		{"unidirectional over HTTP/3", "hello\n", []string{"--uni", "--transport=h3", "--wait=0s"}, "hello\n", "h3"},
+		{"unidirectional over HTTP/2", "hello\n", []string{"--uni", "--transport=h2", "--wait=0s"}, "hello\n", "h2"},
+		{"datagrams over HTTP/3", "one\ntwo\n", []string{"--datagram", "--transport=h3", "--wait=0s"}, "one\ntwo\n", "h3"},
+		{"datagrams over HTTP/2", "one\ntwo\n", []string{"--datagram", "--transport=h2", "--wait=0s"}, "one\ntwo\n", "h2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o := invoke(t, c.in, append([]string{"connect", "-v", trust, s.url("/echo")}, c.args...)...)
+			o := converse(t, c.in, c.want, append([]string{"connect", "-v", trust, s.url("/echo")}, c.args...)...)
 			if o.status != 0 || o.out != c.want {
 				t.Errorf("status %d, %d bytes out, want %d; %s", o.status, len(o.out), len(c.want), o.err)
 			}
@@ -238,8 +272,8 @@ func TestServeAndConnect(t *testing.T) {
 			status         int
 			out, says      string
 		}{
-			{"what the server sends", "/source?bytes=100000", "", []string{"--uni", "--wait=500ms"}, 0, strings.Repeat("\x00", 100000), ""},
-			{"the server's own streams", "/echo?srv=1", "", []string{"--uni", "--wait=500ms"}, 0, "hello from server uni", ""},
+			{"what the server sends", "/source?bytes=100000", "", []string{"--uni", "--wait=0s"}, 0, strings.Repeat("\x00", 100000), ""},
+			{"the server's own streams", "/echo?srv=1", "", []string{"--uni", "--wait=0s"}, 0, "hello from server uni", ""},
 			{"nothing comes back", "/discard", "into the void", nil, 0, "", ""},
 			{"a reset", "/echo?reset=7", "x", nil, 1, "", "code 7"},
 			{"closed with a code", "/echo?close=5&after=50", "", []string{"--uni", "--wait=20s"}, 1, "", `code 5 "server bye"`},
@@ -250,7 +284,7 @@ func TestServeAndConnect(t *testing.T) {
 			{"the same origin", "/echo", "x", []string{"--origin=https://" + s.addr}, 0, "x", ""},
 		} {
 			t.Run(c.name+" over "+way, func(t *testing.T) {
-				o := invoke(t, c.in, append([]string{"connect", trust, "--transport=" + way, s.url(c.path)}, c.args...)...)
+				o := converse(t, c.in, c.out, append([]string{"connect", trust, "--transport=" + way, s.url(c.path)}, c.args...)...)
 				if o.status != c.status || o.out != c.out || !strings.Contains(o.err, c.says) || strings.Count(o.err, "\n") > 1 {
 					t.Errorf("status %d, %d bytes, %q; want %d, %d bytes, %q", o.status, len(o.out), o.err, c.status, len(c.out), c.says)
 				}
