@@ -67,7 +67,7 @@ func TestAllocs(t *testing.T) {
 		b := AppendStreamHeader(room, true, Draft15, 1<<40, uint64(len(data)))
 		b = append(b, data...)
 		b = AppendDatagramHeader(b, 5)
-		b = ResetStream{1, 2, 3}.Append(b)
+		b = ResetStream{StreamID: 1, ErrorCode: 2, ReliableSize: 3}.Append(b)
 		b = StopSending{1, 2}.Append(b)
 		b = MaxData{1 << 40}.Append(b)
 		b = MaxStreamData{1, 1 << 40}.Append(b)

@@ -41,12 +41,19 @@ func appendHeader(b []byte, t Type, length uint64) []byte {
 
 // Append appends the whole capsule.
 func (c ResetStream) Append(b []byte) []byte {
-	n := VarintLen(c.StreamID) + VarintLen(c.ErrorCode) + VarintLen(c.ReliableSize)
+	n := VarintLen(c.StreamID) + VarintLen(c.ErrorCode)
+	if !c.SizeAbsent {
+		n += VarintLen(c.ReliableSize)
+	}
 	return c.appendValue(appendHeader(b, TypeResetStream, uint64(n)))
 }
 
 func (c ResetStream) appendValue(b []byte) []byte {
-	return AppendVarint(appendPair(b, c.StreamID, c.ErrorCode), c.ReliableSize)
+	b = appendPair(b, c.StreamID, c.ErrorCode)
+	if c.SizeAbsent {
+		return b
+	}
+	return AppendVarint(b, c.ReliableSize)
 }
 
 // Append appends the whole capsule.

@@ -27,6 +27,9 @@ type ResetStream struct {
 	StreamID     uint64
 	ErrorCode    uint64 // must be below 2^32; one received may not be
 	ReliableSize uint64 // must be the bytes sent on the stream; one received may not be
+	// SizeAbsent says that there is no Reliable Size, which is then 0. Only a
+	// Decoder of the Legacy dialect reports it.
+	SizeAbsent bool
 }
 
 // StopSending is WT_STOP_SENDING: the peer is asked to abort its sending part.
@@ -111,6 +114,9 @@ func (c StreamsBlocked) Type() Type {
 
 // String returns the capsule's name and fields.
 func (c ResetStream) String() string {
+	if c.SizeAbsent {
+		return text(c, field{"stream", c.StreamID}, field{"code", c.ErrorCode})
+	}
 	return text(c, field{"stream", c.StreamID}, field{"code", c.ErrorCode}, field{"size", c.ReliableSize})
 }
 

@@ -13,7 +13,8 @@ func TestString(t *testing.T) {
 		c    Capsule
 		want string
 	}{
-		{ResetStream{1, 2, 3}, "WT_RESET_STREAM stream=1 code=2 size=3"},
+		{ResetStream{StreamID: 1, ErrorCode: 2, ReliableSize: 3}, "WT_RESET_STREAM stream=1 code=2 size=3"},
+		{ResetStream{StreamID: 1, ErrorCode: 2, SizeAbsent: true}, "WT_RESET_STREAM stream=1 code=2"},
 		{StopSending{1, 2}, "WT_STOP_SENDING stream=1 code=2"},
 		{MaxData{1}, "WT_MAX_DATA max=1"},
 		{MaxStreamData{1, 2}, "WT_MAX_STREAM_DATA stream=1 max=2"},

@@ -147,7 +147,7 @@ func (d *Decoder) begin(h Handler) error {
 		if _, _, fixed := d.typ.valueRange(); !fixed {
 			break
 		}
-		if err := checkLength(d.typ, d.left); err != nil {
+		if err := checkLength(d.typ, d.left); err != nil && !(d.legacyReset() && d.left == legacyResetLen) {
 			return err
 		}
 		d.enter(decodeControl)
@@ -224,12 +224,21 @@ func (d *Decoder) body(p []byte, h Handler) (int, error) {
 
 // control delivers a complete value.
 func (d *Decoder) control(value []byte, h Handler) error {
+	if d.legacyReset() {
+		if c, ok := parseLegacyReset(value); ok {
+			return h.Control(c)
+		}
+	}
 	c, err := Parse(d.typ, value)
 	if err != nil {
 		return err
 	}
 	return h.Control(c)
 }
+
+// legacyReset reports whether the capsule is a WT_RESET_STREAM that may lack the
+// Reliable Size.
+func (d *Decoder) legacyReset() bool { return d.typ == TypeResetStream && d.Dialect == Legacy }
 
 // varint reads an integer that may have begun in an earlier Feed. It returns
 // how many bytes of p it took; ok is false if p ended first.

@@ -20,7 +20,7 @@ func feedBytes(d *Decoder, b []byte, h Handler) (int, error) {
 
 // fixed has one value for each type with a fixed layout.
 var fixed = []Capsule{
-	ResetStream{1000, 1 << 20, 5},
+	ResetStream{StreamID: 1000, ErrorCode: 1 << 20, ReliableSize: 5},
 	StopSending{1000, 7},
 	MaxData{1 << 40},
 	MaxStreamData{1000, 1 << 20},
@@ -174,7 +174,7 @@ func TestMalformed(t *testing.T) {
 	})
 	t.Run("values out of range are delivered for the session to judge", func(t *testing.T) {
 		for _, c := range []Capsule{
-			ResetStream{0, 1 << 32, 0}, StopSending{0, 1 << 32},
+			ResetStream{StreamID: 0, ErrorCode: 1 << 32, ReliableSize: 0}, StopSending{0, 1 << 32},
 			MaxStreams{false, MaxStreamCount + 1}, StreamsBlocked{true, MaxVarint},
 		} {
 			var d Decoder

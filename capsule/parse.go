@@ -75,6 +75,18 @@ func Parse(t Type, value []byte) (Capsule, error) {
 	return c, nil
 }
 
+// legacyResetLen is the shortest value of a WT_RESET_STREAM without Reliable
+// Size; longer ones are long enough for one with it.
+const legacyResetLen = 2
+
+// parseLegacyReset decodes the value of a WT_RESET_STREAM without Reliable Size.
+// Ok is false for any other.
+func parseLegacyReset(value []byte) (c ResetStream, ok bool) {
+	f := fields{rest: value}
+	c = ResetStream{StreamID: f.varint(), ErrorCode: f.varint(), SizeAbsent: true}
+	return c, !f.short && len(f.rest) == 0
+}
+
 // checkLength refuses a Length that no value of the type can have. It returns
 // an error interface that is nil for every type without a fixed layout.
 func checkLength(t Type, length uint64) error {

@@ -100,15 +100,16 @@ func (t Type) valueRange() (shortest, longest uint64, ok bool) {
 // closeCodeLen is the length of WT_CLOSE_SESSION's Application Error Code.
 const closeCodeLen = 4
 
-// A Dialect says which of the two types of WT_STREAM ends a stream. Nothing on
-// the wire tells it.
+// A Dialect says which of the two types of WT_STREAM ends a stream, and what
+// WT_RESET_STREAM may look like. Nothing on the wire tells it.
 type Dialect uint8
 
 const (
 	// Draft15 is the reading of draft-ietf-webtrans-http2-15 "WT_STREAM
 	// Capsule": 0x190B4D3B is FIN, as its low bit says.
 	Draft15 Dialect = iota
-	// Legacy is what peers of drafts up to 14 do: 0x190B4D3C is FIN.
+	// Legacy is what peers of drafts up to 14 do: 0x190B4D3C is FIN. A
+	// WT_RESET_STREAM without Reliable Size, as in drafts up to 08, is accepted.
 	Legacy
 )
 

@@ -44,6 +44,32 @@ func TestAborts(t *testing.T) {
 			})
 		})
 	}
+	t.Run("H2-118 a peer of an older draft", func(t *testing.T) {
+		legacy := func(p *Params) { p.Dialect = capsule.Legacy }
+		for _, c := range []capsule.ResetStream{
+			{StreamID: 0, ErrorCode: 7, ReliableSize: 4},
+			{StreamID: 0, ErrorCode: 7, ReliableSize: 5},
+			{StreamID: 0, ErrorCode: 7, SizeAbsent: true},
+			{StreamID: 0, ErrorCode: 0xffffffff, SizeAbsent: true},
+		} {
+			bubble(t, func(t *tester) {
+				st := open0(t)
+				t.writeCapsule(c)
+				t.wantReadError(st, streamError(0, uint32(c.ErrorCode), true))
+				t.wantAlive("Reliable Size is the same, larger, or not there")
+			}, legacy)
+		}
+		bubble(t, func(t *tester) {
+			open0(t)
+			t.writeCapsule(capsule.ResetStream{StreamID: 0, ReliableSize: 3})
+			t.wantViolation("4 bytes came", transport.ViolationStreamState)
+		}, legacy)
+		bubble(t, func(t *tester) {
+			open0(t)
+			t.writeCapsule(capsule.ResetStream{StreamID: 0, SizeAbsent: true})
+			t.wantViolation("no Reliable Size, which draft 15 demands", transport.ViolationMalformed)
+		})
+	})
 	t.Run("H2-119 a reset with a code of more than 32 bits", func(t *testing.T) {
 		bubble(t, func(t *tester) {
 			open0(t)

@@ -261,7 +261,7 @@ func (r *reader) resetStream(c capsule.ResetStream) error {
 		if c.ErrorCode > math.MaxUint32 {
 			return violation(transport.ViolationGeneric, "%v: code of more than 32 bits", c)
 		}
-		if c.ReliableSize != st.recv.win.Received() {
+		if size := st.recv.win.Received(); c.ReliableSize != size && !(s.dialect == capsule.Legacy && (c.SizeAbsent || c.ReliableSize > size)) {
 			return stateError("%v after %d bytes", c, st.recv.win.Received())
 		}
 	}

@@ -206,7 +206,6 @@ func (h *Holder) Hold(n int) *Effect {
 }
 
 // hold counts n bytes and names the holder that has to go for it, if any.
-
 func (s *share) hold(n int64) (victim *Holder) {
 	s.budget.mu.Lock()
 	defer s.budget.mu.Unlock()
