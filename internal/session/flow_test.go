@@ -198,6 +198,14 @@ func TestFlowControl(t *testing.T) {
 				t.wantViolation("lowered", flow)
 			}, peerAllows(distinct))
 		})
+		t.Run("H2-144 "+c.what+" lower than the initial limit, by a peer of an older draft", func(t *testing.T) {
+			bubble(t, func(t *tester) {
+				t.writeCapsule(wtStream{id: 0}, c.initial, c.initial)
+				t.wantAlive("its first capsules may say less than its settings")
+				t.writeCapsule(c.raise, c.lower)
+				t.wantViolation("lowered after that", flow)
+			}, peerAllows(distinct), func(p *Params) { p.Dialect = capsule.Legacy })
+		})
 		t.Run("H2-144 H2-145 "+c.what+" equal to and lower than before", func(t *testing.T) {
 			bubble(t, func(t *tester) {
 				t.writeCapsule(wtStream{id: 0}, c.raise, c.raise)

@@ -192,7 +192,7 @@ func (r *reader) Control(c capsule.Capsule) error {
 	}
 	switch c := c.(type) {
 	case capsule.MaxData:
-		return r.raised(c, s.credit.Raise(c.MaximumData))
+		return r.raised(c, s.credit.Raise(c.MaximumData), s.credit.Limit(), s.peer.MaxData)
 	case capsule.MaxStreamData:
 		return r.maxStreamData(c)
 	case capsule.MaxStreams:
@@ -223,7 +223,7 @@ func (r *reader) whileClosing(c capsule.Capsule) error {
 	case capsule.CloseSession:
 		return r.closeSession(c)
 	case capsule.MaxData:
-		return r.raised(c, s.credit.Raise(c.MaximumData))
+		return r.raised(c, s.credit.Raise(c.MaximumData), s.credit.Limit(), s.peer.MaxData)
 	case capsule.MaxStreamData:
 		if s.streams[c.StreamID] != nil {
 			return r.maxStreamData(c)

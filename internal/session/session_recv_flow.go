@@ -6,12 +6,15 @@ import (
 )
 
 // raised judges a limit that the peer announced, and has what waited for it
-// tried again.
-func (r *reader) raised(c capsule.Capsule, change sessionstate.Change) error {
-	switch change {
-	case sessionstate.Lowered:
+// tried again. Limit is the one in force now, initial the one from before the
+// first capsule.
+func (r *reader) raised(c capsule.Capsule, change sessionstate.Change, limit, initial uint64) error {
+	switch {
+	case change == sessionstate.Lowered && (r.s.dialect != capsule.Legacy || limit != initial):
 		return flowError("%v lowers a limit", c)
-	case sessionstate.Unchanged:
+	case change != sessionstate.Raised:
+		// To peers of older drafts what their settings said is no limit that a
+		// first capsule could lower. It is not taken.
 		return r.s.abuse.glitch(r.now, c.Type().String()+" that raises nothing")
 	}
 	r.s.wakeLocked()
@@ -49,7 +52,8 @@ func (r *reader) maxStreamData(c capsule.MaxStreamData) error {
 	case ignored:
 		return nil
 	}
-	err = r.raised(c, st.send.credit.Raise(c.MaximumStreamData))
+	change := st.send.credit.Raise(c.MaximumStreamData)
+	err = r.raised(c, change, st.send.credit.Limit(), s.initialSendLimit(c.StreamID))
 	if err == nil {
 		s.readyLocked(st)
 	}
@@ -71,7 +75,11 @@ func (r *reader) maxStreams(c capsule.MaxStreams) error {
 		l.blockedDue = false
 		signal(l.credit)
 	}
-	return r.raised(c, change)
+	initial := s.peer.MaxStreamsBidi
+	if c.Uni {
+		initial = s.peer.MaxStreamsUni
+	}
+	return r.raised(c, change, l.limit.Limit(), initial)
 }
 
 func (r *reader) streamDataBlocked(c capsule.StreamDataBlocked) error {

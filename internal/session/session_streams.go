@@ -186,15 +186,8 @@ func (s *Session) newStreamLocked(id uint64) *stream {
 	st.ent.index = -1
 	local, k := s.isLocal(id), kindOf(id)
 	if local || k == bidi {
-		limit := s.peer.MaxStreamDataUni
-		switch {
-		case k == bidi && local:
-			limit = s.peer.MaxStreamDataBidiRemote // remote from the peer's view
-		case k == bidi:
-			limit = s.peer.MaxStreamDataBidiLocal
-		}
 		st.send.state = sendOpen
-		st.send.credit = sessionstate.NewSendCredit(limit)
+		st.send.credit = sessionstate.NewSendCredit(s.initialSendLimit(id))
 	}
 	if !local || k == bidi {
 		limit := s.local.MaxStreamDataUni
@@ -213,6 +206,18 @@ func (s *Session) newStreamLocked(id uint64) *stream {
 		s.eventLocked(event{what: eventStream, text: "opened", value: id})
 	}
 	return st
+}
+
+// initialSendLimit is what the peer has published for a stream that this side
+// may send on.
+func (s *Session) initialSendLimit(id uint64) uint64 {
+	switch {
+	case kindOf(id) == uni:
+		return s.peer.MaxStreamDataUni
+	case s.isLocal(id):
+		return s.peer.MaxStreamDataBidiRemote // remote from the peer's view
+	}
+	return s.peer.MaxStreamDataBidiLocal
 }
 
 // lookup says what a stream that a capsule names is.
