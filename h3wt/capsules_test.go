@@ -560,6 +560,18 @@ func TestFlowControlReceiving(t *testing.T) {
 			c.wantCapsule(str.str, capsule.MaxStreams{Uni: true, MaximumStreams: 4 + i})
 		}
 	})
+	overrun("H3-056 a stream whose last byte was read gives its place back", func(t *testing.T, c *rawConn, str *rawStream, s transport.Session) {
+		c.uniStream(varints(uniStreamType, 0), make([]byte, 10)).Close()
+		v, err := s.AcceptUniStream(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // the end is here
+		if n, err := v.Read(make([]byte, 10)); n != 10 || err != nil {
+			t.Fatalf("Read: %d, %v", n, err)
+		}
+		c.wantCapsule(str.str, capsule.MaxStreams{Uni: true, MaximumStreams: 4})
+	})
 	overrun("H3-056 discarded data gives its credit back", func(t *testing.T, c *rawConn, str *rawStream, s transport.Session) {
 		u := c.uniStream(varints(uniStreamType, 0), make([]byte, 900))
 		v, err := s.AcceptUniStream(context.Background())

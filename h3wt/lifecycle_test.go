@@ -505,14 +505,17 @@ func TestPooling(t *testing.T) {
 		}
 	})
 	bubble(t, "H3-049 QUIC's limit on streams holds besides the session's", func(t *testing.T) {
-		srv := rawListen(t, &quic.Config{EnableDatagrams: true, EnableStreamResetPartialDelivery: true, MaxIncomingStreams: 4, MaxIncomingUniStreams: 6})
+		srv := rawListen(t, &quic.Config{EnableDatagrams: true, EnableStreamResetPartialDelivery: true, MaxIncomingStreams: 5, MaxIncomingUniStreams: 6})
 		defer srv.stop()
 		cc, c := srv.client(nil, pooledServerSettings...) // 10 of each kind
 		s, _ := c.established(cc, nil)
-		for range 3 { // the CONNECT stream is the fourth
-			if _, err := s.OpenStream(canceled); err != nil {
+		var first []transport.Stream
+		for range 4 { // the CONNECT stream is the client's as well, and there are 5
+			x, err := s.OpenStream(canceled)
+			if err != nil {
 				t.Fatal(err)
 			}
+			first = append(first, x)
 		}
 		if _, err := s.OpenStream(canceled); !errors.Is(err, transport.ErrStreamLimit) {
 			t.Errorf("OpenStream: %v", err)
@@ -522,19 +525,8 @@ func TestPooling(t *testing.T) {
 		if _, err := s.OpenStream(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("OpenStream: %v", err)
 		}
-		// The places in the session came back: when QUIC allows streams again,
-		// all seven that are left can be opened.
-		opened := make(chan error, 7)
-		for range 7 {
-			go func() {
-				x, err := s.OpenStream(context.Background())
-				if err == nil {
-					x.CancelWrite(0)
-					x.CancelRead(0)
-				}
-				opened <- err
-			}()
-		}
+		// The places in the session came back: once QUIC allows streams again,
+		// all six that are left can be opened, and no more.
 		go func() {
 			for {
 				str, err := c.AcceptStream(context.Background())
@@ -545,12 +537,21 @@ func TestPooling(t *testing.T) {
 				str.CancelRead(0)
 			}
 		}()
-		synctest.Wait()
-		s.CloseWithError(0, "")
-		for range 7 {
-			if err := <-opened; err == nil || errors.Is(err, transport.ErrStreamLimit) {
-				t.Errorf("OpenStream after the end: %v", err)
+		for _, x := range first {
+			x.CancelWrite(0)
+			x.CancelRead(0)
+		}
+		for range 6 {
+			x, err := s.OpenStream(context.Background())
+			if err != nil {
+				t.Fatal(err)
 			}
+			x.CancelWrite(0)
+			x.CancelRead(0)
+		}
+		time.Sleep(time.Second)
+		if _, err := s.OpenStream(canceled); !errors.Is(err, transport.ErrStreamLimit) {
+			t.Errorf("OpenStream beyond the session's limit: %v", err)
 		}
 		cc.Close()
 	})

@@ -8,11 +8,13 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
 	"github.com/quic-go/quic-go"
 
+	"github.com/towpath-go/towpath/capsule"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -217,4 +219,62 @@ func TestPriorityOnTheWire(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestConnectStreamPriority(t *testing.T) {
+	bubble(t, "H3-023 a server's capsules go before its data", func(t *testing.T) {
+		c, s, stop := makePair(t, simulated(t), nil, nil)
+		defer stop()
+		u, err := s.OpenUniStream(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		const size = 4 << 20
+		go u.Write(make([]byte, size))
+		v, err := c.AcceptUniStream(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		go io.Copy(io.Discard, v)
+		if err := s.Drain(); err != nil {
+			t.Fatal(err)
+		}
+		<-c.Draining()
+		// What was in flight when Drain was called is little: the congestion
+		// window has hardly opened. Behind the data it would be a window more.
+		if n := c.Stats().BytesRead; n > 256<<10 {
+			t.Errorf("the capsule came behind %d bytes", n)
+		}
+	})
+	bubble(t, "H3-058 a close goes behind what was finished", func(t *testing.T) {
+		h, accepted := serveRaw(t, nil, nil)
+		defer h.stop()
+		c := h.rawDial(fullQUIC, modernSettings...)
+		defer c.close()
+		str := c.accepted()
+		s := <-accepted
+		const n = maxFinished
+		for i := range n {
+			u, err := s.OpenUniStream(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.SetPriority(transport.Priority{Order: int64(-i)})
+			u.Write(make([]byte, 1000))
+			u.Close()
+		}
+		var finished atomic.Int32
+		go func() {
+			for range n {
+				c.acceptUni().SetReceiveFinalSizeCallback(func(int64) { finished.Add(1) })
+			}
+		}()
+		go s.CloseWithError(1, "")
+		c.wantCapsule(str, capsule.CloseSession{ErrorCode: 1})
+		synctest.Wait()
+		if got := finished.Load(); got != n {
+			t.Errorf("%d of %d finished streams came before the close", got, n)
+		}
+		str.Close()
+	})
 }

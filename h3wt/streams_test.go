@@ -352,10 +352,16 @@ func TestEarlyStreams(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// The place is free again.
-		c.uniStream(varints(uniStreamType, 0), []byte("x"))
-		if _, err := s.AcceptUniStream(context.Background()); err != nil {
-			t.Fatal(err)
+		// The places are free again.
+		var kept []*quic.SendStream
+		for range 5 {
+			kept = append(kept, c.uniStream(varints(uniStreamType, 400), []byte("x")))
+		}
+		c.wantStopped(c.uniStream(varints(uniStreamType, 400)), codeBufferedStreamRejected)
+		for i, u := range kept {
+			if u.Context().Err() != nil {
+				t.Errorf("stream %d was rejected", i)
+			}
 		}
 	})
 	bubble(t, "H3-036 for no longer than EarlyTimeout", func(t *testing.T) {
