@@ -63,7 +63,8 @@ var rooms = []room{
 		imports: []string{"transport", "h2wt", "h3wt", "internal/handshake", "internal/sessionstate", "internal/gate", "internal/deadline",
 			"github.com/quic-go/quic-go/...", "golang.org/x/net/...", "golang.org/x/sys/..."},
 		tests: []string{"transport/transporttest", "capsule", "internal/h2test", "internal/memconn", "internal/testcert"}},
-	{name: "cmd/towpath", imports: []string{"transport", "negotiate", "github.com/alecthomas/kong"}},
+	{name: "cmd/towpath", imports: []string{"transport", "negotiate", "github.com/alecthomas/kong"},
+		tests: []string{"internal/memconn", "internal/testcert"}},
 }
 
 // vocabulary is what a package may use of another one whose machinery is not
