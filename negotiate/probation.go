@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quic-go/quic-go"
+
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -15,10 +17,15 @@ import (
 // probationChecks is how often within its time a path is looked at.
 const probationChecks = 4
 
-// deadPackets is how many packets must have been sent since the last
-// acknowledgement before a path is dead: QUIC repeats what it misses an
-// acknowledgement for.
-const deadPackets = 4
+// A path is in doubt once deadPackets have been sent since the last
+// acknowledgement, deadExcess of them more than were received: QUIC repeats what
+// it misses an acknowledgement for. A session that only receives sends
+// acknowledgements, which nobody acknowledges: one for each packet that came at
+// most, and one for what came before.
+const (
+	deadPackets = 4
+	deadExcess  = 2
+)
 
 // A probation watches one QUIC connection. Its timer is the only thing that
 // runs, and stops with the session.
@@ -37,8 +44,9 @@ type probation struct {
 	mark           acks
 	since          time.Time // when mark was last seen to change
 	sent, received uint64    // packets at that time
-	given          uint64    // what the session had given to the transport before
-	gave, got      uint64    // what it had given and got at the latest check
+	doubted        time.Time // the first check since then that found the path in doubt, or zero
+	checked        time.Time // the latest check
+	got            uint64    // what the session had got then
 }
 
 // A pathCloser ends the sessions of a connection with a cause that was found
@@ -48,7 +56,8 @@ type pathCloser interface{ CloseWithCause(cause error) error }
 // startProbation watches the path of a session that has just begun.
 func startProbation(j *job, l *connLeg, s transport.Session) {
 	p := &probation{leg: l, job: j, session: s, window: l.probation(), started: time.Now()}
-	p.note(ackMark(l.quic))
+	p.note(l.quic.ConnectionStats())
+	p.checked = p.started
 	p.mu.Lock()
 	p.timer = time.AfterFunc(p.window/probationChecks, p.check)
 	p.mu.Unlock()
@@ -62,58 +71,62 @@ func (p *probation) stop() {
 	p.timer.Stop()
 }
 
-// note takes the present as the last sign of life. What was given since the
-// check before may be what the sign does not cover.
-func (p *probation) note(m acks) {
-	w := p.leg.sock.watch()
-	p.mark, p.since = m, time.Now()
-	p.sent, p.received = w.sent.Load(), w.received.Load()
-	p.given = p.gave
+// note takes the present as the last sign of life.
+func (p *probation) note(st quic.ConnectionStats) {
+	p.mark, p.since, p.doubted = markOf(st), time.Now(), time.Time{}
+	p.sent, p.received = st.PacketsSent, st.PacketsReceived
 }
 
-// traffic counts what a session gave to the transport, which must be
-// acknowledged, and what it got from the peer that was new.
-func traffic(s transport.Session) (gave, got uint64) {
+// incoming counts what a session got from the peer that was new.
+func incoming(s transport.Session) uint64 {
 	st := s.Stats()
-	return st.BytesSent + st.DatagramsSent, st.BytesReceived + st.DatagramsReceived + st.StreamsAccepted
+	return st.BytesReceived + st.DatagramsReceived + st.StreamsAccepted
 }
 
-// dead reports whether the path is, after a time without acknowledgement. A
-// session that only receives sends acknowledgements, which nobody acknowledges:
-// not more of them than packets came. And it gives nothing to the transport.
-func dead(sent, received, given uint64) bool {
-	return sent >= received+deadPackets || given > 0 && sent >= deadPackets
+// doubtful reports whether a path may be dead, after a time without
+// acknowledgement.
+func doubtful(sent, received uint64) bool {
+	return sent >= deadPackets && sent >= received+deadExcess
 }
 
 func (p *probation) check() {
-	w := p.leg.sock.watch()
-	m := ackMark(p.leg.quic)
-	gave, got := traffic(p.session)
+	now, interval := time.Now(), p.window/probationChecks
+	st := p.leg.quic.ConnectionStats()
+	m, got := markOf(st), incoming(p.session)
 	switch {
 	case m != p.mark, got != p.got:
-		p.note(m)
-	case m.deviation == 0 && w.received.Load() != p.received:
+		p.note(st)
+	case m.deviation == 0 && st.PacketsReceived != p.received:
 		// On a path without any jitter the samples become equal, and say
 		// nothing any more; then a packet has to do.
-		p.note(m)
+		p.note(st)
+	case now.Sub(p.checked) >= 2*interval:
+		// The process, or the machine, stood still: what came meanwhile has
+		// not been looked at yet.
+		p.note(st)
 	}
-	p.gave, p.got = gave, got
-	sent, received := w.sent.Load()-p.sent, w.received.Load()-p.received
+	p.checked, p.got = now, got
+	sent, received := st.PacketsSent-p.sent, st.PacketsReceived-p.received
+	// What was sent a moment ago cannot be acknowledged yet, so doubt has to
+	// last.
+	if doubtful(sent, received) && p.doubted.IsZero() {
+		p.doubted = now
+	}
 	switch {
-	case time.Since(p.since) >= p.window && dead(sent, received, gave-p.given):
+	case now.Sub(p.since) >= p.window && !p.doubted.IsZero() && now.Sub(p.doubted) >= p.window/2:
 		if p.job.target != (target{}) {
 			p.job.broken()
 		}
 		_ = p.leg.conn.(pathCloser).CloseWithCause(ErrPathBroken)
 		return
-	case time.Since(p.started) >= p.window && (sent == 0 || p.since.Sub(p.started) >= p.window):
+	case now.Sub(p.started) >= p.window && (sent == 0 || p.since.Sub(p.started) >= p.window):
 		return // the path outlived its probation
-	case time.Since(p.started) >= 2*p.window+p.window/probationChecks:
+	case now.Sub(p.started) >= 2*p.window+interval:
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.over {
-		p.timer.Reset(p.window / probationChecks)
+		p.timer.Reset(interval)
 	}
 }

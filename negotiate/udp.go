@@ -19,10 +19,10 @@ import (
 // drops the address from every write (a connected socket refuses one) and keeps
 // the interface by which quic-go batches reads and writes.
 
-// A pathWatch counts what passes a socket and says what the network thinks of it.
+// A pathWatch counts what comes by a socket and says what the network thinks of it.
 type pathWatch struct {
 	signs
-	sent, received atomic.Uint64
+	received atomic.Uint64
 	// settled is set once the handshake is done: from then on ICMP is only a
 	// hint that anybody who knows the addresses can forge (RFC 9000 section
 	// 14.2.1, RFC 8085 section 5.2), and is ignored. What is dead shows as
@@ -185,7 +185,6 @@ func (c *udpConn) WriteTo(p []byte, _ net.Addr) (int, error) {
 			return n, err
 		}
 	}
-	c.w.sent.Add(1)
 	return len(p), nil
 }
 
@@ -198,7 +197,6 @@ func (c *udpConn) WriteMsgUDP(b, oob []byte, _ *net.UDPAddr) (int, int, error) {
 			return n, oobn, err
 		}
 	}
-	c.w.sent.Add(1)
 	return len(b), len(oob), nil
 }
 
@@ -233,7 +231,6 @@ func (c *plainConn) WriteTo(p []byte, addr net.Addr) (int, error) {
 			return n, err
 		}
 	}
-	c.w.sent.Add(1)
 	return len(p), nil
 }
 

@@ -96,8 +96,8 @@ func TestUDPKeepsTheFastPath(t *testing.T) {
 	if len(heard) != 0 {
 		t.Error("heard more than once")
 	}
-	if w := c.watch(); w.sent.Load() == 0 || w.received.Load() == 0 {
-		t.Errorf("counted %d packets out and %d in", w.sent.Load(), w.received.Load())
+	if c.watch().received.Load() == 0 {
+		t.Error("counted no packet")
 	}
 	if got := qc.RemoteAddr().String(); got != addr.String() {
 		t.Errorf("remote address %v, want %v", got, addr)
