@@ -7,6 +7,7 @@ require (
 	github.com/gobwas/ws v1.5.0
 	github.com/gorilla/websocket v1.5.3
 	github.com/quic-go/quic-go v0.64.1
+	github.com/quic-go/webtransport-go v0.13.0
 	github.com/summerwind/h2spec v2.2.1+incompatible
 	github.com/towpath-go/towpath v0.0.0
 	github.com/vishvananda/netlink v1.3.1

@@ -29,6 +29,10 @@ var (
 func TestMatrix(t *testing.T) {
 	t.Run("h2wt", func(t *testing.T) { transporttest.TestSession(t, pairH2, h2Caps) })
 	t.Run("h3wt", func(t *testing.T) { transporttest.TestSession(t, pairH3, h3Caps) })
+	t.Run("negotiated", func(t *testing.T) { transporttest.TestSession(t, pairNegotiated(), h3Caps) })
+	t.Run("negotiated without UDP", func(t *testing.T) {
+		transporttest.TestSession(t, pairNegotiated(transport.HTTP2), h2Caps)
+	})
 }
 
 // An acceptor is an http.Handler that upgrades each session and hands it over.

@@ -87,6 +87,11 @@ func New(t testing.TB, topology Topology) *Lab {
 	l.join(t, l.Client, topology.ClientMTU, []string{RouterV4, RouterV6}, []string{ClientV4, ClientV6})
 	l.join(t, l.Server, topology.ServerMTU, []string{"10.77.2.1", "fd77:2::1"}, []string{ServerV4, ServerV6})
 	l.Filter(t, "")
+	// The kernel brings links up in its own time; until then packets vanish and
+	// routes come and go.
+	for _, addr := range []string{ServerV4, ServerV6} {
+		awaitPath.Call(t, l.Client, addr)
+	}
 	return l
 }
 

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -39,6 +42,29 @@ var (
 
 	configure = Register("netns.configure", func(_ context.Context, a configArgs) (struct{}, error) {
 		return struct{}{}, configureLink(a)
+	})
+
+	// awaitPath waits until a packet to addr is answered: by a refusal, since
+	// nobody listens there yet.
+	awaitPath = Register("netns.path", func(ctx context.Context, addr string) (struct{}, error) {
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		defer cancel()
+		try := net.Dialer{Timeout: 200 * time.Millisecond}
+		for {
+			c, err := try.DialContext(ctx, "tcp", net.JoinHostPort(addr, "9"))
+			if err == nil {
+				c.Close()
+				return struct{}{}, errors.New("somebody listens at the discard port")
+			}
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				return struct{}{}, nil
+			}
+			select {
+			case <-ctx.Done():
+				return struct{}{}, fmt.Errorf("no path to %s: %w", addr, err)
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
 	})
 
 	// setSysctl writes files under /proc/sys/net, which show the namespace of
