@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/towpath-go/towpath/h2wt"
 	"github.com/towpath-go/towpath/h3wt"
@@ -102,20 +103,6 @@ type hooks struct {
 	dialTCP     dialFunc
 	dialUDP     func(ctx context.Context, addr netip.AddrPort) (net.PacketConn, error)
 	fingerprint func(netip.AddrPort) string
-}
-
-// Trace is a set of functions that are called at events of a Dialer. Any may be
-// nil. They must not block, nor call the Dialer.
-type Trace struct {
-	// Attempt is called at each change of an attempt, also after Dial has
-	// returned, for attempts that linger.
-	Attempt func(a Attempt)
-	// Marked is called when UDP to a server is marked broken.
-	Marked func(hostport string, until time.Time)
-	// Cleared is called when HTTP/3 was found to work.
-	Cleared func(hostport string)
-	// Probed is called when a background probe ended; err is nil if HTTP/3 works.
-	Probed func(hostport string, err error)
 }
 
 var (
@@ -273,6 +260,9 @@ func (d *Dialer) dial(ctx context.Context, rawURL string, opts *transport.DialOp
 	if len(d.CertificateHashes) > 0 && d.Pool {
 		return nil, errPinPool
 	}
+	if err := checkOptions(opts); err != nil {
+		return nil, fmt.Errorf("towpath: dial: %w", err)
+	}
 	j := &job{d: d, url: rawURL, server: server, opts: opts, report: report}
 	if err := j.chooseWays(); err != nil {
 		return nil, err
@@ -288,6 +278,20 @@ func (d *Dialer) dial(ctx context.Context, rawURL string, opts *transport.DialOp
 		}
 	}
 	return j.race(ctx)
+}
+
+// checkOptions finds what no way would accept, before any is tried.
+func checkOptions(o *transport.DialOptions) error {
+	switch {
+	case !httpguts.ValidHeaderFieldValue(o.Origin):
+		return errors.New("the origin is not valid")
+	case o.RequireProtocol && len(o.Protocols) == 0:
+		return errors.New("RequireProtocol without Protocols")
+	}
+	if err := handshake.CheckProtocols(o.Protocols); err != nil {
+		return err
+	}
+	return handshake.CheckRequestHeader(o.Header)
 }
 
 // chooseWays finds out which ways may be used.
@@ -341,7 +345,7 @@ func (j *job) chooseWays() error {
 // resolve looks the host up, once for all ways.
 func (j *job) resolve(ctx context.Context) error {
 	if a, err := netip.ParseAddr(j.server.Host); err == nil {
-		j.addrs = []netip.Addr{a}
+		j.addrs = []netip.Addr{a.Unmap()}
 		return nil
 	}
 	began := time.Now()
@@ -363,23 +367,4 @@ func (j *job) resolve(ctx context.Context) error {
 		return &DialError{Host: j.server.Addr(), Errs: []error{errors.New("the name has no address")}}
 	}
 	return nil
-}
-
-// logDial says how a Dial went.
-func (d *Dialer) logDial(r *Report) {
-	if d.Logger == nil || !d.Logger.Enabled(context.Background(), slog.LevelDebug) {
-		return
-	}
-	attrs := []slog.Attr{
-		slog.String("transport", r.Winner.String()),
-		slog.Duration("elapsed", r.Elapsed),
-		slog.String("memory", r.Memory.String()),
-	}
-	for _, a := range r.Attempts {
-		attrs = append(attrs, slog.String(a.Name(), a.describe()))
-	}
-	if r.Err != nil {
-		attrs = append(attrs, slog.Any("err", r.Err))
-	}
-	d.Logger.LogAttrs(context.Background(), slog.LevelDebug, "dial", attrs...)
 }

@@ -14,20 +14,9 @@ import (
 // absent, so the result is never an error; it says little then, but the same.
 func fingerprint(addr netip.AddrPort) string {
 	var facts []string
-	if ifs, err := net.Interfaces(); err == nil {
-		for _, ifi := range ifs {
-			if ifi.Flags&net.FlagUp == 0 {
-				continue
-			}
-			addrs, err := ifi.Addrs()
-			if err != nil {
-				continue
-			}
-			for _, a := range addrs {
-				if p, err := netip.ParsePrefix(a.String()); err == nil {
-					facts = append(facts, p.Masked().String())
-				}
-			}
+	for _, a := range interfaceAddrs() {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			facts = append(facts, p.Masked().String())
 		}
 	}
 	// Connecting a UDP socket asks the routing table and sends no packet.
@@ -50,4 +39,27 @@ func hashFacts(facts []string) string {
 		h.Write([]byte{0})
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// fewInterfaces is how many interfaces are asked one by one. Each question reads
+// the whole table on Linux, so on a machine full of virtual interfaces one
+// question is asked for all, those that are down included.
+const fewInterfaces = 16
+
+// interfaceAddrs returns the addresses of the interfaces that are up.
+func interfaceAddrs() (out []net.Addr) {
+	ifs, err := net.Interfaces()
+	if err != nil || len(ifs) > fewInterfaces {
+		out, _ = net.InterfaceAddrs()
+		return out
+	}
+	for _, ifi := range ifs {
+		if ifi.Flags&net.FlagUp == 0 {
+			continue
+		}
+		if addrs, err := ifi.Addrs(); err == nil {
+			out = append(out, addrs...)
+		}
+	}
+	return out
 }

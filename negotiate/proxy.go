@@ -23,7 +23,7 @@ const maxProxyHeader = 64 << 10
 
 // A ProxyError says that a proxy did not let the connection through.
 type ProxyError struct {
-	// Proxy is the proxy's URL without its password.
+	// Proxy is the proxy's URL without its password, empty if it is not known.
 	Proxy string
 	// StatusCode is the answer to CONNECT: 407 asks for authentication. It is 0
 	// if the proxy gave none, or speaks SOCKS.
@@ -34,7 +34,10 @@ type ProxyError struct {
 }
 
 func (e *ProxyError) Error() string {
-	s := "proxy " + e.Proxy
+	s := "proxy"
+	if e.Proxy != "" {
+		s += " " + e.Proxy
+	}
 	if e.StatusCode != 0 {
 		s += fmt.Sprintf(" answered %d", e.StatusCode)
 		if t := http.StatusText(e.StatusCode); t != "" {

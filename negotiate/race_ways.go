@@ -186,3 +186,30 @@ func (r *race) dropAnswer(l leg, s transport.Session) {
 		}
 	})
 }
+
+func (r *race) find(s wayState) int {
+	for i := range r.runners {
+		if r.runners[i].state == s {
+			return i
+		}
+	}
+	return -1
+}
+
+func (r *race) findWaiting(rung int) int {
+	for i := range r.runners {
+		if r.runners[i].rung == rung && r.runners[i].state == wayWaiting {
+			return i
+		}
+	}
+	return -1
+}
+
+func (r *race) count(s wayState) (n int) {
+	for i := range r.runners {
+		if r.runners[i].state == s {
+			n++
+		}
+	}
+	return n
+}
