@@ -115,6 +115,7 @@ func (s *Session) end(e sessionstate.Event, cause *transport.SessionError) bool 
 	}
 	dropped := s.outgoing.Len()
 	s.stats.DatagramsDroppedOutgoing += uint64(dropped)
+	s.stats.DatagramsDroppedIncoming += uint64(s.incoming.Len())
 	s.outgoing.Clear()
 	s.incoming.Clear()
 	s.mu.Unlock()

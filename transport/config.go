@@ -50,7 +50,8 @@ type Config struct {
 	OutgoingMaxAge time.Duration
 	IncomingMaxAge time.Duration
 	// MaxDatagramSize bounds a datagram's payload in both directions on HTTP/2
-	// and WebSocket. Default 64 KiB - 1. On HTTP/3 the path sets the limit.
+	// and WebSocket. Default 64 KiB - 1; negative: none can be sent, and received
+	// ones are dropped unless they are empty. On HTTP/3 the path sets the limit.
 	MaxDatagramSize int
 
 	// CloseTimeout bounds how long CloseWithError waits: for finished streams

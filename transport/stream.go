@@ -35,8 +35,9 @@ type SendStream interface {
 	// Close, or the [*SessionError].
 	io.Writer
 	// Close ends the direction cleanly (FIN). It does not wait: what was
-	// written before is still delivered. After Close or CancelWrite it returns
-	// nil; after the session's end the SessionError.
+	// written before is still delivered, unless the peer asks to stop, which
+	// Write alone reports. After Close or CancelWrite it returns nil; after the
+	// session's end the SessionError.
 	Close() error
 	// CancelWrite aborts the direction (RESET) with a code for the peer and
 	// drops what was not sent. After Close or an earlier CancelWrite it does

@@ -17,7 +17,7 @@ func (s *Session) SendDatagram(p []byte) error {
 	if s.err != nil {
 		return s.err
 	}
-	if len(p) > s.info.MaxDatagramSize {
+	if most := s.info.MaxDatagramSize; len(p) > most || most == 0 {
 		return &transport.DatagramTooLargeError{Max: s.info.MaxDatagramSize}
 	}
 	q := s.outgoing.datagrams

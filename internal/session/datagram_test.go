@@ -144,6 +144,34 @@ func TestDatagrams(t *testing.T) {
 			}
 		}, withConfig(transport.Config{OutgoingDatagramQueue: -1, IncomingDatagramQueue: -1}))
 	})
+	t.Run("H2-170 a size of none sends nothing, not even an empty one", func(t *testing.T) {
+		bubble(t, func(t *tester) {
+			var large *transport.DatagramTooLargeError
+			if err := t.s.SendDatagram(nil); !errors.As(err, &large) || large.Max != 0 || t.s.Info().MaxDatagramSize != 0 {
+				t.Fatalf("got %v, Info says %d", err, t.s.Info().MaxDatagramSize)
+			}
+			t.wantIdle("nothing was taken")
+		}, withConfig(transport.Config{MaxDatagramSize: -1}))
+	})
+	t.Run("FW-17 what waits when the session ends is counted as dropped", func(t *testing.T) {
+		bubble(t, func(t *tester) {
+			t.ok(t.s.SendDatagram([]byte("a")))
+			t.ok(t.s.SendDatagram([]byte("b")))
+			t.writeCapsule(datagram("c"))
+			t.s.Lost(errors.New("gone"))
+			if got := t.s.Stats(); got.DatagramsDroppedOutgoing != 2 || got.DatagramsDroppedIncoming != 1 || got.DatagramsSent != 0 {
+				t.Fatalf("%+v", got)
+			}
+		})
+		bubble(t, func(t *tester) {
+			t.ok(t.s.SendDatagram([]byte("a")))
+			t.s.StartClose(1, "bye")
+			if got := t.s.Stats(); got.DatagramsDroppedOutgoing != 1 {
+				t.Fatalf("%+v", got)
+			}
+			t.s.Lost(errors.New("gone"))
+		})
+	})
 	t.Run("H2-172 a datagram that waited too long is not sent", func(t *testing.T) {
 		var drops []time.Duration
 		bubble(t, func(t *tester) {

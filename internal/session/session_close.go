@@ -131,7 +131,8 @@ func (s *Session) flushLocked() {
 		s.discardSendLocked(st)
 		s.dropLocked(st)
 	}
-	s.chargeLocked(-s.outgoing.keepFlushing())
+	s.outgoing.dataBlockedDue = false // what concerns streams is still sent
+	s.dropDatagramsLocked()
 	if s.cfg.CloseTimeout == 0 {
 		s.dropUnsentLocked()
 	}
@@ -191,6 +192,7 @@ func (s *Session) endLocked(err *transport.SessionError) {
 	// context ended too. The context package runs no foreign code here.
 	s.cancel(err)
 	s.after.ended = err
+	s.stats.DatagramsDroppedIncoming += uint64(s.received.Len())
 	s.chargeLocked(-s.received.Clear() - len(s.reader.datagram))
 	s.reader.datagram, s.reader.stream = nil, nil
 	for _, st := range s.streams {
@@ -206,6 +208,12 @@ func (s *Session) dropStreamsLocked() {
 		s.discardSendLocked(st)
 		s.dropLocked(st)
 	}
+	s.dropDatagramsLocked()
+}
+
+// dropDatagramsLocked drops, and counts, the datagrams that nothing will send.
+func (s *Session) dropDatagramsLocked() {
+	s.stats.DatagramsDroppedOutgoing += uint64(s.outgoing.datagrams.Len())
 	s.chargeLocked(-s.outgoing.datagrams.Clear())
 }
 

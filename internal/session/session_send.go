@@ -52,13 +52,6 @@ func (s *Session) dirtyLocked(st *stream) {
 	s.wakeLocked()
 }
 
-// keepFlushing leaves what a session that is being closed still sends: what
-// concerns streams. It returns how many bytes it dropped.
-func (o *outgoing) keepFlushing() int {
-	o.dataBlockedDue = false
-	return o.datagrams.Clear()
-}
-
 // clean takes a stream off the list of those with control capsules due.
 func (o *outgoing) clean(st *stream) {
 	if !st.dirty {
