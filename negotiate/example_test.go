@@ -28,7 +28,10 @@ func echo(w http.ResponseWriter, r *http.Request) {
 			return // the session has ended
 		}
 		go func() {
-			io.Copy(stream, stream)
+			if _, err := io.Copy(stream, stream); err != nil {
+				stream.CancelWrite(0) // an abort must not look like an end
+				return
+			}
 			stream.Close()
 		}()
 	}
