@@ -164,7 +164,9 @@ func connectThrough(ctx context.Context, c net.Conn, p *url.URL, hostport string
 	if err != nil {
 		return fail(err)
 	}
-	_ = resp.Body.Close()
+	// The content is left alone, since closing it could mean reading it to its
+	// end: a refusal's is not worth waiting for, and a 2xx has none, whatever
+	// its fields say (RFC 9110 section 9.3.6).
 	if resp.StatusCode/100 != 2 {
 		return &ProxyError{Proxy: p.Redacted(), StatusCode: resp.StatusCode, Header: resp.Header}
 	}

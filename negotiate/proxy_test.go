@@ -199,6 +199,26 @@ func TestProxyHostile(t *testing.T) {
 			}
 		}
 	})
+	t.Run("an answer's content is not waited for", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := dialProxy(ctx, plainDial, scriptedProxy(t, "HTTP/1.1 407 No\r\nContent-Length: 10\r\n\r\n"), "a.test:443", nil)
+		if pe, ok := errors.AsType[*ProxyError](err); !ok || pe.StatusCode != 407 || ctx.Err() != nil {
+			t.Errorf("got %v, %v", err, ctx.Err())
+		}
+		// RFC 9110 section 9.3.6: a 2xx to CONNECT has no content whatever it says.
+		for _, field := range []string{"Content-Length: 3", "Transfer-Encoding: chunked"} {
+			c, err := dialProxy(ctx, plainDial, scriptedProxy(t, "HTTP/1.1 200 OK\r\n"+field+"\r\n\r\nearly"), "a.test:443", nil)
+			if err != nil {
+				t.Fatalf("%s: %v", field, err)
+			}
+			defer c.Close()
+			b := make([]byte, 5)
+			if _, err := io.ReadFull(c, b); string(b) != "early" {
+				t.Errorf("%s: read %q, %v", field, b, err)
+			}
+		}
+	})
 	t.Run("not HTTP", func(t *testing.T) {
 		_, err := dialProxy(t.Context(), plainDial, scriptedProxy(t, "SSH-2.0-test\r\n"), "a.test:443", nil)
 		var pe *ProxyError
