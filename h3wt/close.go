@@ -23,7 +23,6 @@ func (s *Session) CloseWithError(code transport.SessionErrorCode, reason string)
 	if !s.end(sessionstate.EventClose, cause) {
 		return nil
 	}
-	s.hurryFinished()
 	s.flushControl()
 	return s.awaitAnswer()
 }
@@ -128,6 +127,9 @@ func (s *Session) end(e sessionstate.Event, cause *transport.SessionError) bool 
 	s.logEvent("session ended", slog.String("error", cause.Error()))
 	if t := s.cfg.Trace; t != nil && t.Closed != nil {
 		t.Closed(cause)
+	}
+	if e == sessionstate.EventClose {
+		s.hurryFinished() // before anything below writes WT_CLOSE_SESSION
 	}
 	// A clean close of the peer overtakes ends of streams that it sent before
 	// but that were lost on the way: those get as long as a repetition takes.

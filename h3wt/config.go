@@ -30,9 +30,11 @@ type Config struct {
 	// with bursts of twice as many; beyond it they are answered 429. Default
 	// 100; negative: none. Server only.
 	SessionRate int
-	// MaxRequests bounds the ordinary requests that one connection may have
-	// open at once besides the sessions and their streams. Default 100.
-	// Server only.
+	// MaxRequests bounds the ordinary requests of one connection whose handlers
+	// run at once. With twice MaxSessions it also bounds all requests that are
+	// being read or handled, so that handlers that outlive their sessions do not
+	// pile up. More are refused with H3_REQUEST_REJECTED. Default 100. Server
+	// only.
 	MaxRequests int
 
 	// MaxEarlyStreams bounds the streams of one connection that wait for their

@@ -42,8 +42,7 @@ type conn struct {
 	// not be waited for, hence an atomic.
 	pool atomic.Int64
 
-	loops    sync.WaitGroup // what ends with the connection: accept loops, header readers
-	handlers sync.WaitGroup // requests, with the application's handlers
+	loops sync.WaitGroup // what ends with the connection: accept loops, header readers
 
 	mu sync.Mutex // guards the following
 	// peer is set once the peer's SETTINGS have come and are acceptable.
@@ -51,6 +50,9 @@ type conn struct {
 	settled bool
 	// sessions are those whose CONNECT stream is still open in a direction.
 	sessions map[quic.StreamID]*Session
+	// ended are those that are over and have streams left to be read, in the
+	// order of their end. The slice is replaced, never changed in place.
+	ended []*Session
 	// awaited are the session IDs that may still become sessions, with the
 	// streams that wait for them: the bidirectional streams whose request is
 	// being read or handled, and IDs that only streams have named so far.
@@ -59,9 +61,11 @@ type conn struct {
 	sweep   *time.Timer   // set while streams wait for an unknown CONNECT
 	next    quic.StreamID // lowest client-initiated bidirectional ID not seen
 	slots   int           // open sessions, and CONNECT requests being decided
-	busy    int           // requests and handlers that run
-	closing bool          // no new sessions and requests; close when empty
-	cause   error         // why the connection was closed here, if somebody said so
+	busy    int           // requests being read, and handlers that run
+	// requests are the ordinary ones among them whose handler runs.
+	requests int
+	closing  bool  // no new sessions and requests; close when empty
+	cause    error // why the connection was closed here, if somebody said so
 	// senders are the sessions with datagrams to send, in turn.
 	senders []*Session
 	sending bool // the goroutine of sendDatagrams runs
@@ -93,11 +97,11 @@ func (c *conn) acceptBidi() {
 		if c.server {
 			c.expectRequest(str.StreamID())
 		}
-		if c.dispatch(&incoming{bidi: str}, inlineWait) {
+		if c.dispatch(&incoming{bidi: str}, true) {
 			continue
 		}
 		// Ends when the header is here, or after EarlyTimeout.
-		c.loops.Go(func() { c.dispatch(&incoming{bidi: str}, c.cfg.EarlyTimeout) })
+		c.loops.Go(func() { c.dispatch(&incoming{bidi: str}, false) })
 	}
 }
 
@@ -107,11 +111,11 @@ func (c *conn) acceptUni() {
 		if err != nil {
 			return
 		}
-		if c.dispatch(&incoming{uni: str}, inlineWait) {
+		if c.dispatch(&incoming{uni: str}, true) {
 			continue
 		}
 		// As above.
-		c.loops.Go(func() { c.dispatch(&incoming{uni: str}, c.cfg.EarlyTimeout) })
+		c.loops.Go(func() { c.dispatch(&incoming{uni: str}, false) })
 	}
 }
 
@@ -180,16 +184,35 @@ func (c *conn) freeSlot() {
 	}
 }
 
-// enter counts a request that is being handled; it fails once the connection is
-// being wound down.
+// enter counts a request from its header to the return of its handler. It fails
+// once the connection is being wound down; and while handlers that outlive their
+// streams and sessions are too many: a peer could have any number of them by
+// resetting requests and closing sessions.
 func (c *conn) enter() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing {
+	if c.closing || c.busy >= c.cfg.MaxRequests+2*c.cfg.MaxSessions {
 		return false
 	}
 	c.busy++
 	return true
+}
+
+// takeRequest counts an ordinary request while its handler runs.
+func (c *conn) takeRequest() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.requests >= c.cfg.MaxRequests {
+		return false
+	}
+	c.requests++
+	return true
+}
+
+func (c *conn) freeRequest() {
+	c.mu.Lock()
+	c.requests--
+	c.mu.Unlock()
 }
 
 func (c *conn) leave() {
@@ -272,15 +295,21 @@ func (c *conn) returnWindow(n int64) { c.pool.Add(n) }
 
 // remove forgets a session whose CONNECT stream is over in both directions.
 func (c *conn) remove(s *Session) {
+	// What is unread keeps its part of the connection's window.
 	s.mu.Lock()
-	taken := s.windowTaken
-	s.windowTaken = 0
+	streams, unread := s.leftLocked()
+	taken := s.windowTaken - min(s.windowTaken, unread)
+	s.windowTaken -= taken
 	s.mu.Unlock()
 	c.returnWindow(taken)
 	c.mu.Lock()
 	delete(c.sessions, s.id)
+	if streams != [2]int64{} {
+		c.ended = append(c.ended[:len(c.ended):len(c.ended)], s)
+	}
 	empty := c.emptyLocked()
 	c.mu.Unlock()
+	c.makeRoom()
 	if empty {
 		c.closeEmpty()
 	}

@@ -42,6 +42,7 @@ func (s *Session) SendDatagram(p []byte) error {
 	s.mu.Lock()
 	if s.err != nil {
 		s.mu.Unlock()
+		effect.Run() // may end another session than this one
 		return s.err
 	}
 	drops := s.outgoing.Push(time.Now(), payload, nil)
@@ -142,6 +143,7 @@ func (s *Session) queueIncoming(p []byte) {
 	s.mu.Lock()
 	if s.err != nil {
 		s.mu.Unlock()
+		effect.Run()
 		return
 	}
 	s.stats.DatagramsReceived++

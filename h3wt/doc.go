@@ -67,7 +67,8 @@
 //     stream has arrived: so do Stats count them, and so late is data beyond the
 //     session's limit found out. QUIC's own limits hold all the same.
 //   - Streams that were finished stay readable after the session's end, but not
-//     after the connection's.
+//     after the connection's, nor once further sessions need their room: with
+//     the open sessions no more than MaxSessions have unread streams.
 //   - Priorities are approximated by eight urgencies, of which data uses those
 //     from the session's own one on; streams of one urgency share, whatever
 //     their group. A client's CONNECT stream stays at the default urgency.

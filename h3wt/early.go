@@ -59,17 +59,21 @@ type awaited struct {
 }
 
 // dispatch reads the header of a stream and passes it on. It returns false if
-// the header did not come in time for the accept loop; with the long wait it
-// aborts such a stream.
-func (c *conn) dispatch(in *incoming, wait time.Duration) bool {
+// the header did not come in time for the accept loop, inline; otherwise it waits
+// for EarlyTimeout and then aborts such a stream.
+func (c *conn) dispatch(in *incoming, inline bool) bool {
 	r := in.recv()
+	wait := c.cfg.EarlyTimeout
+	if inline {
+		wait = inlineWait
+	}
 	r.SetReadDeadline(time.Now().Add(wait))
 	wanted := uint64(uniStreamType)
 	if in.bidi != nil {
 		wanted = bidiStreamType
 	}
 	typ, session, n, err := peekHeader(r, wanted)
-	if errors.Is(err, os.ErrDeadlineExceeded) && wait == inlineWait {
+	if errors.Is(err, os.ErrDeadlineExceeded) && inline {
 		return false
 	}
 	r.SetReadDeadline(time.Time{})
@@ -111,7 +115,7 @@ func (c *conn) headless(in *incoming, err error) {
 // ends with the stream or with the handler, at last with the connection.
 func (c *conn) toHTTP3(in *incoming) {
 	if in.bidi != nil {
-		c.handlers.Go(func() { c.handleBidi(in.bidi) })
+		go c.handleBidi(in.bidi) // nobody waits for a handler
 		return
 	}
 	c.loops.Go(func() { c.h3.HandleUnidirectionalStream(in.uni) })

@@ -6,6 +6,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -300,6 +301,10 @@ func (s *Session) release(d *dataStream) {
 			s.updateStreamsLocked(kind)
 		}
 	}
+	drained := s.life == sessionstate.Closed && len(s.streams) == 0
 	s.mu.Unlock()
+	if drained {
+		s.c.drained(s)
+	}
 	s.flushControl()
 }

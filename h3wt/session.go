@@ -172,6 +172,7 @@ func newSession(p sessionParams) *Session {
 	s.holder = c.budget.Register(func() {
 		s.fail(&transport.ProtocolError{Violation: transport.ViolationExcess, Reason: "memory limit reached"})
 	}, s.giveCredit)
+	c.makeRoom()
 	s.startWindow()
 	return s
 }

@@ -341,6 +341,7 @@ func (p *sendPart) abort() {
 		// A stream that has not begun does not begin any more.
 		p.begin.Do(func() {})
 		p.q.CancelWrite(codeSessionGone)
+		s.release(p.d)
 	}
 }
 

@@ -294,6 +294,14 @@ func TestResets(t *testing.T) {
 }
 
 func TestEarlyStreams(t *testing.T) {
+	bubble(t, "H3-035 a header that is late is not waited for longer than the shortest EarlyTimeout", func(t *testing.T) {
+		h, _ := serveRaw(t, &Config{EarlyTimeout: inlineWait}, nil)
+		defer h.stop()
+		c := h.rawDial(fullQUIC, modernSettings...)
+		defer c.close()
+		c.accepted()
+		c.wantStopped(c.uniStream([]byte{0x40}), codeBufferedStreamRejected)
+	})
 	bubble(t, "H3-034 streams before the CONNECT wait for it", func(t *testing.T) {
 		h, accepted := serveRaw(t, nil, nil)
 		defer h.stop()

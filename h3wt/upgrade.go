@@ -28,7 +28,7 @@ type serverConn struct {
 func (c *serverConn) serveRequest(str *quic.Stream) {
 	id := str.StreamID()
 	if !c.enter() {
-		// Being wound down: nothing of the request was looked at.
+		// Being wound down, or too busy: nothing of the request was looked at.
 		c.abandon(id, codeBufferedStreamRejected)
 		str.CancelRead(requestRejected)
 		str.CancelWrite(requestRejected)
@@ -71,8 +71,18 @@ func (c *serverConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	str := a.stream
 	str.SetReadDeadline(time.Time{})
+	abort := func(code quic.StreamErrorCode, why string) {
+		c.log("request refused: " + why)
+		str.CancelRead(code)
+		str.CancelWrite(code)
+	}
 	if r.Method != http.MethodConnect || r.Proto == "HTTP/3.0" {
 		c.abandon(id, codeSessionGone)
+		if !c.takeRequest() {
+			abort(requestRejected, "too many requests")
+			return
+		}
+		defer c.freeRequest()
 		handler.ServeHTTP(w, r)
 		return
 	}
@@ -80,11 +90,6 @@ func (c *serverConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.abandon(id, codeSessionGone)
 		http.Error(w, "unknown :protocol", http.StatusNotImplemented)
 		return
-	}
-	abort := func(code quic.StreamErrorCode, why string) {
-		c.log("WebTransport request refused: " + why)
-		str.CancelRead(code)
-		str.CancelWrite(code)
 	}
 	if why := c.awaitSettings(w); why != "" {
 		abort(quic.StreamErrorCode(http3.ErrCodeMessageError), why)
