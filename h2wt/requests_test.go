@@ -204,22 +204,33 @@ func TestResponse(t *testing.T) {
 		get(p, 1, "GET", "/")
 		p.WantRST("panic", 1, http2.ErrCodeInternal)
 	})
-	bubble(t, "less than was declared is no complete response", func(t *testing.T) {
-		srv, p := serve(t, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Length", "5")
+	for name, write := range map[string]func(w http.ResponseWriter){
+		"less than was declared": func(w http.ResponseWriter) {
 			io.WriteString(w, "abc")
 			w.(http.Flusher).Flush()
-		})
-		defer srv.stop()
-		defer p.Close()
-		get(p, 1, "GET", "/")
-		p.SkipUntil("reset", func(f h2test.Frame) bool {
-			if d, ok := f.(h2test.Data); ok && d.EndStream {
-				t.Error("END_STREAM")
+		},
+		"more than was declared at once": func(w http.ResponseWriter) {
+			if n, err := io.WriteString(w, "abcdef"); n != 0 || err != http.ErrContentLength {
+				t.Errorf("Write = %d, %v", n, err)
 			}
-			return f == h2test.RSTStream{StreamID: 1, Code: http2.ErrCodeInternal}
+		},
+	} {
+		bubble(t, name+" is no complete response", func(t *testing.T) {
+			srv, p := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Length", "5")
+				write(w)
+			})
+			defer srv.stop()
+			defer p.Close()
+			get(p, 1, "GET", "/")
+			p.SkipUntil("reset", func(f h2test.Frame) bool {
+				if d, ok := f.(h2test.Data); ok && d.EndStream {
+					t.Error("END_STREAM")
+				}
+				return f == h2test.RSTStream{StreamID: 1, Code: http2.ErrCodeInternal}
+			})
 		})
-	})
+	}
 	bubble(t, "panics are logged and reset; ErrAbortHandler quietly", func(t *testing.T) {
 		var logged bytes.Buffer
 		srv, p := serve(t, func(w http.ResponseWriter, r *http.Request) {

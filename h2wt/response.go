@@ -126,10 +126,10 @@ func (w *response) Write(p []byte) (int, error) {
 	if !w.bodyAllowed() {
 		return 0, http.ErrBodyNotAllowed
 	}
-	w.written += int64(len(p))
-	if w.declared >= 0 && w.written > w.declared {
+	if w.declared >= 0 && int64(len(p)) > w.declared-w.written {
 		return 0, http.ErrContentLength
 	}
+	w.written += int64(len(p))
 	if len(w.pending)+len(p) <= responseBuffer {
 		w.pending = append(w.pending, p...)
 		return len(p), nil
