@@ -295,10 +295,11 @@ func (c *conn) returnWindow(n int64) { c.pool.Add(n) }
 
 // remove forgets a session whose CONNECT stream is over in both directions.
 func (c *conn) remove(s *Session) {
-	// What is unread keeps its part of the connection's window.
+	// What is unread keeps its part of the connection's window, beyond the part
+	// that every session has, which makeRoom sees to.
 	s.mu.Lock()
 	streams, unread := s.leftLocked()
-	taken := s.windowTaken - min(s.windowTaken, unread)
+	taken := s.windowTaken - min(s.windowTaken, max(unread-int64(c.limits.maxData), 0))
 	s.windowTaken -= taken
 	s.mu.Unlock()
 	c.returnWindow(taken)

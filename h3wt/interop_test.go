@@ -339,7 +339,7 @@ func TestInterop(t *testing.T) {
 
 // A close code must arrive every time, so it is tried many times.
 func TestInteropClose(t *testing.T) {
-	const times = 50
+	const times = 200
 	eachPeer(t, "H3-058 H3-059 H3-061 our close arrives", func(t *testing.T, c *interop) {
 		for i := range times {
 			p := c.dial()

@@ -26,6 +26,7 @@ func TestLeftovers(t *testing.T) {
 		cc := h.client(nil)
 		defer cc.Close()
 		var first transport.ReceiveStream
+		var last *Session
 		for range 100 {
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			s, err := cc.Dial(ctx, testURL, nil)
@@ -34,6 +35,7 @@ func TestLeftovers(t *testing.T) {
 				t.Fatal(err)
 			}
 			served := <-accepted
+			last = served.(*Session)
 			for range 4 {
 				u, err := s.OpenUniStream(context.Background())
 				if err != nil {
@@ -54,8 +56,20 @@ func TestLeftovers(t *testing.T) {
 			}
 			time.Sleep(time.Second) // all of it has arrived
 			s.CloseWithError(0, "")
-			<-served.Context().Done()
+			<-last.done
+			time.Sleep(10 * time.Millisecond)
 		}
+		// Little that is left takes nothing from the connection's window.
+		cfg := (&Config{}).settle()
+		c := last.c
+		if free, want := c.pool.Load(), cfg.connectionWindow()-windowReserve-DefaultMaxSessions*pooledWindow; free != want {
+			t.Errorf("%d bytes of the connection's window are free, want %d", free, want)
+		}
+		c.mu.Lock()
+		if n := len(c.ended); n != transport.DefaultMaxIncomingStreams/4 { // four streams each
+			t.Errorf("the streams of %d sessions are kept, want %d", n, transport.DefaultMaxIncomingStreams/4)
+		}
+		c.mu.Unlock()
 		// Given up, and said so.
 		if n, err := first.Read(make([]byte, 1)); n != 0 || !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Read of the first session's stream: %d, %v", n, err)
