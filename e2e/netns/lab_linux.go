@@ -86,7 +86,9 @@ func New(t testing.TB, topology Topology) *Lab {
 	})
 	l.join(t, l.Client, topology.ClientMTU, []string{RouterV4, RouterV6}, []string{ClientV4, ClientV6})
 	l.join(t, l.Server, topology.ServerMTU, []string{"10.77.2.1", "fd77:2::1"}, []string{ServerV4, ServerV6})
-	l.Filter(t, "")
+	if _, err := runNft.Try(l.Router, ruleset("")); err != nil {
+		unavailable(t, "packets cannot be filtered: "+err.Error())
+	}
 	// The kernel brings links up in its own time; until then packets vanish and
 	// routes come and go.
 	for _, addr := range []string{ServerV4, ServerV6} {
@@ -112,9 +114,13 @@ func (l *Lab) join(t testing.TB, h *Host, mtu int, router, host []string) {
 // "counter name dropped" (see [Lab.Dropped]). Counters begin again at 0.
 func (l *Lab) Filter(t testing.TB, rules string) {
 	t.Helper()
-	runNft.Call(t, l.Router, "table inet lab\ndelete table inet lab\ntable inet lab {\n"+
-		"counter dropped { }\n"+
-		"chain forward {\ntype filter hook forward priority 0; policy accept;\n"+rules+"\n}\n}\n")
+	runNft.Call(t, l.Router, ruleset(rules))
+}
+
+func ruleset(rules string) string {
+	return "table inet lab\ndelete table inet lab\ntable inet lab {\n" +
+		"counter dropped { }\n" +
+		"chain forward {\ntype filter hook forward priority 0; policy accept;\n" + rules + "\n}\n}\n"
 }
 
 // Dropped returns how many packets the rules with "counter name dropped" met

@@ -12,9 +12,9 @@ import (
 // serveHost is the life of a host: it answers the requests of the test until
 // their pipe breaks, and ends the process.
 func serveHost(name string) {
-	if err := setUp(os.Getenv(hostsEnv)); err != nil {
-		fmt.Fprintf(os.Stderr, "netns: host %s: %v\n", name, err)
-		os.Exit(1)
+	unusable := setUp(os.Getenv(hostsEnv))
+	if unusable != nil {
+		unusable = fmt.Errorf("host %s: %w", name, unusable)
 	}
 	in, out := os.NewFile(3, "requests"), os.NewFile(4, "responses")
 	// Commands that a function starts must not hold the pipes open.
@@ -29,7 +29,7 @@ func serveHost(name string) {
 		}
 		// Ends with its function, at the latest with the process.
 		go func() {
-			line := respond(r)
+			line := respond(r, unusable)
 			mu.Lock()
 			defer mu.Unlock()
 			out.Write(line) // fails if the test has gone; the loop above sees that
@@ -37,10 +37,13 @@ func serveHost(name string) {
 	}
 }
 
-func respond(r request) []byte {
+// respond runs the function, or says why the host is unusable.
+func respond(r request, unusable error) []byte {
 	resp := response{ID: r.ID}
 	f := registered[r.Name]
-	if f == nil {
+	if unusable != nil {
+		resp.Err = unusable.Error()
+	} else if f == nil {
 		resp.Err = "netns: no function " + r.Name
 	} else if result, err := f(context.Background(), r.Arg); err != nil {
 		resp.Err = err.Error()
