@@ -59,6 +59,9 @@ func Dial(ctx context.Context, rawURL string, tlsConf *tls.Config, opts *transpo
 	r.own = true
 	s, err := c.connect(ctx, r)
 	if err != nil {
+		if p, ok := errors.AsType[*transport.ProtocolError](err); ok && p.Violation == transport.ViolationALPN {
+			return nil, err // the connection ends when the server was told
+		}
 		c.Close()
 		return nil, err
 	}

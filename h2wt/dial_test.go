@@ -1,6 +1,7 @@
 package h2wt
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/towpath-go/towpath/internal/handshake"
 	"github.com/towpath-go/towpath/internal/testcert"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -58,6 +60,21 @@ func settle(t *testing.T, n int) {
 }
 
 func TestDial(t *testing.T) {
+	t.Run("H2-056 the server is told, although the connection was for that session", func(t *testing.T) {
+		h, up := upgradeHandler(nil)
+		url, conf, closed, stop := realServer(t, h)
+		defer stop()
+		_, err := Dial(t.Context(), url, conf, &transport.DialOptions{Protocols: []string{"a"}, RequireProtocol: true})
+		if pe, ok := errors.AsType[*transport.ProtocolError](err); !ok || pe.Violation != transport.ViolationALPN {
+			t.Errorf("Dial: %v", err)
+		}
+		s := (<-up).s
+		<-s.Context().Done()
+		if se, ok := errors.AsType[*transport.SessionError](context.Cause(s.Context())); !ok || se.Code != handshake.AlpnError {
+			t.Errorf("the server's session ended with %v", context.Cause(s.Context()))
+		}
+		<-closed
+	})
 	t.Run("FW-10 H2-021 the connection ends with the session, on either side's close", func(t *testing.T) {
 		before := runtime.NumGoroutine()
 		h, up := upgradeHandler(&transport.UpgradeOptions{Protocols: []string{"chat"}})

@@ -310,8 +310,16 @@ func Dial(ctx context.Context, rawURL string, tlsConf *tls.Config, opts *transpo
 	}
 	s, err := c.dial(ctx, rawURL, opts)
 	if err != nil {
-		c.Close()
-		closeSocket()
+		end := func() {
+			c.Close()
+			closeSocket()
+		}
+		if p, ok := errors.AsType[*transport.ProtocolError](err); ok && p.Violation == transport.ViolationALPN {
+			// The server accepted, and is being told why the session ends.
+			time.AfterFunc(cfg.Session.WithDefaults().CloseTimeout, end)
+		} else {
+			end()
+		}
 		return nil, err
 	}
 	// Ends with the connection.

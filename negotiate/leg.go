@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -27,6 +28,10 @@ type connLeg struct {
 	conn clientConn
 	quic *quic.Conn  // nil on HTTP/2
 	sock watchedConn // nil on HTTP/2
+
+	// closing is set once a session was accepted that had to be closed at once,
+	// for its application protocol: the server is still to be told why.
+	closing atomic.Bool
 }
 
 const (
@@ -36,6 +41,9 @@ const (
 
 func (l *connLeg) request(ctx context.Context) (transport.Session, error) {
 	s, err := l.conn.Dial(ctx, l.job.url, l.job.opts)
+	if isALPNError(err) {
+		l.closing.Store(true)
+	}
 	return s, proxyAnswer(err)
 }
 
@@ -84,7 +92,14 @@ func (l *connLeg) probation() time.Duration {
 	return max(minProbation, 4*pto(l.quic.ConnectionStats()))
 }
 
-func (l *connLeg) discard() { _ = l.conn.Close() }
+func (l *connLeg) discard() {
+	if l.closing.Load() {
+		// Nobody waits for it.
+		time.AfterFunc(l.job.opts.Config.WithDefaults().CloseTimeout, func() { _ = l.conn.Close() })
+		return
+	}
+	_ = l.conn.Close()
+}
 
 // An acks value changes with every acknowledgement that brings a round-trip
 // sample. quic-go counts received packets, but not acknowledged ones, and a

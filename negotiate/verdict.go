@@ -25,10 +25,17 @@ func judgeError(err error) verdict {
 		}
 		return answer
 	}
-	if p, ok := errors.AsType[*transport.ProtocolError](err); ok && p.Violation == transport.ViolationALPN {
-		return answer // no application protocol in common
+	if isALPNError(err) {
+		return answer
 	}
 	return tryNext
+}
+
+// isALPNError reports whether an accepted session had no application protocol in
+// common, and was closed for that.
+func isALPNError(err error) bool {
+	p, ok := errors.AsType[*transport.ProtocolError](err)
+	return ok && p.Violation == transport.ViolationALPN
 }
 
 // isCertificateError reports whether either side refused the other's certificate.
