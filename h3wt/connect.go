@@ -50,6 +50,12 @@ func (s *Session) readConnect() {
 		} else if err == nil && s.trailer() != nil {
 			// Only DATA frames may follow on a CONNECT stream.
 			r.malformed("trailers on the CONNECT stream")
+		} else if err == nil {
+			// An empty DATA frame brings nothing forward either.
+			if err := r.charge(); err != nil {
+				r.over = true
+				s.fail(err)
+			}
 		}
 		if err != nil && !r.over {
 			r.end(err)

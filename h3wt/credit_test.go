@@ -1,13 +1,38 @@
 package h3wt
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"testing"
 	"time"
 
+	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
+
+func TestEmptyFrames(t *testing.T) {
+	bubble(t, "DS-11 empty DATA frames without end", func(t *testing.T) {
+		h, accepted := serveRaw(t, nil, nil)
+		defer h.stop()
+		c := h.rawDial(fullQUIC, modernSettings...)
+		defer c.close()
+		str := c.accepted()
+		s := <-accepted
+		str.Write(bytes.Repeat(dataFrame(nil), sessionstate.DefaultFloodBurst-10))
+		time.Sleep(time.Second)
+		if s.Context().Err() != nil {
+			t.Fatal("the session ended below the limit")
+		}
+		str.Write(bytes.Repeat(dataFrame(nil), 2*sessionstate.DefaultFloodBurst))
+		time.Sleep(time.Second)
+		if s.Context().Err() == nil {
+			t.Fatal("the session goes on beyond the limit")
+		}
+		wantViolation(t, s, transport.ViolationExcess)
+		c.wantOpen()
+	})
+}
 
 func TestSmallCredit(t *testing.T) {
 	bubble(t, "H3-055 H3-056 a stream that nobody reads leaves the rest of the session's window to others", func(t *testing.T) {
