@@ -175,19 +175,33 @@ func (c *connectCmd) uni(s transport.Session, std streams) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(st, std.in); err != nil {
-		return err
-	}
-	if err := st.Close(); err != nil {
-		return err
-	}
-	return waitQuiet(s, quiet, received)
+	return feed(s, quiet, received, func() error {
+		if _, err := io.Copy(st, std.in); err != nil {
+			return err
+		}
+		return st.Close()
+	})
 }
 
-// waitQuiet waits for the end of answers, and returns what ended them if it was
-// not quiet.
-func waitQuiet(s transport.Session, quiet *quietTimer, received chan error) error {
-	quiet.sit(s.Context())
+// feed runs send, which ends with the input or with the session, and then waits
+// for the end of answers. It returns what ended them if it was not quiet. When
+// the session ends it does not wait for the input: a terminal may stay silent.
+func feed(s transport.Session, quiet *quietTimer, received chan error, send func() error) error {
+	sent := make(chan error, 1)
+	go func() { sent <- send() }() // the process does not wait for a terminal
+	select {
+	case err := <-sent:
+		if err != nil {
+			return err
+		}
+		quiet.sit(s.Context())
+	case <-s.Context().Done():
+		// What had come is still printed.
+		if err := <-received; err != nil {
+			return err
+		}
+		return context.Cause(s.Context())
+	}
 	select {
 	case err := <-received:
 		if err != nil {
@@ -230,18 +244,20 @@ func (c *connectCmd) datagrams(s transport.Session, std streams) error {
 	}()
 	in := bufio.NewScanner(std.in)
 	in.Buffer(make([]byte, 4096), 1<<20)
-	for in.Scan() {
-		if err := s.SendDatagram(in.Bytes()); err != nil {
-			if big, ok := errors.AsType[*transport.DatagramTooLargeError](err); ok {
-				return fmt.Errorf("a line of %d bytes is too long for a datagram: at most %d fit on this connection", len(in.Bytes()), big.Max)
+	err := feed(s, quiet, received, func() error {
+		for in.Scan() {
+			if err := s.SendDatagram(in.Bytes()); err != nil {
+				if big, ok := errors.AsType[*transport.DatagramTooLargeError](err); ok {
+					return fmt.Errorf("a line of %d bytes is too long for a datagram: at most %d fit on this connection", len(in.Bytes()), big.Max)
+				}
+				return err
 			}
-			return err
 		}
-	}
-	if err := in.Err(); err != nil {
-		return fmt.Errorf("reading standard input: %w", err)
-	}
-	err := waitQuiet(s, quiet, received)
+		if err := in.Err(); err != nil {
+			return fmt.Errorf("reading standard input: %w", err)
+		}
+		return nil
+	})
 	if n := s.Stats().DatagramsDroppedOutgoing; n > 0 {
 		fmt.Fprintf(std.err, "towpath: %d datagrams were dropped before they left: the input was faster than the network\n", n)
 	}

@@ -65,9 +65,11 @@ type exited int
 // run is main without the process.
 func run(ctx context.Context, args []string, io streams) (status int) {
 	defer func() {
-		if code, ok := recover().(exited); ok {
-			status = int(code)
-		} else if r := recover(); r != nil {
+		switch r := recover().(type) {
+		case nil:
+		case exited:
+			status = int(r)
+		default:
 			panic(r)
 		}
 	}()

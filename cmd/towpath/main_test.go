@@ -183,6 +183,7 @@ func TestUsage(t *testing.T) {
 		{"serve --addr 127.0.0.1:70000", 2, "65535"},
 		{"serve --addr 127.0.0.1:", 2, "65535"},
 		{"serve --transport h1", 2, "h3 or h2"},
+		{"serve --addr 127.0.0.1:0 --origin [", 2, "*.example.com"},
 		{"serve --cert " + cert.cert, 2, "--key"},
 		{"serve --key " + cert.key, 2, "--cert"},
 

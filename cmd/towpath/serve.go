@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"path"
 	"strings"
 	"syscall"
 	"time"
@@ -58,6 +59,11 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 	}
 	if (c.Cert == "") != (c.Key == "") {
 		return usagef("--cert and --key belong together: give both, or none for a self-signed certificate")
+	}
+	for _, p := range c.Origin {
+		if _, err := path.Match(p, ""); err != nil || p == "" {
+			return usagef("--origin %q is no pattern: write HOST:PORT, *.example.com, or *", p)
+		}
 	}
 	var cert tls.Certificate
 	if c.Cert != "" {
