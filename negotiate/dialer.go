@@ -257,6 +257,9 @@ func (d *Dialer) dial(ctx context.Context, rawURL string, opts *transport.DialOp
 	if err != nil {
 		return nil, fmt.Errorf("towpath: %w", err)
 	}
+	if d.life.Err() != nil {
+		return nil, errDialerClosed // a pooled connection may still be there
+	}
 	if len(d.CertificateHashes) > 0 && d.Pool {
 		return nil, errPinPool
 	}

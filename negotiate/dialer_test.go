@@ -311,6 +311,20 @@ func TestDialFailures(t *testing.T) {
 			}
 		})
 	})
+	t.Run("closed dialer with a pool", func(t *testing.T) {
+		inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+			d := w.dialer()
+			d.Pool = true
+			s, _ := wantDial(t, d, w.url, "open", transport.HTTP3, -1)
+			d.Close()
+			if again, _, err := d.Dial(t.Context(), w.url, nil); !errors.Is(err, errDialerClosed) {
+				t.Errorf("got %v", err)
+				again.CloseWithError(0, "")
+			}
+			wantEchoOver(t, s)
+			s.CloseWithError(0, "")
+		})
+	})
 	t.Run("closing the dialer ends its dials, sessions live on", func(t *testing.T) {
 		inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
 			d := w.dialer()
