@@ -37,6 +37,7 @@ var (
 	errMaxSessions   = errors.New("h2wt: the connection has as many sessions as Config.MaxSessions allows")
 	errNotH2         = errors.New("h2wt: the TLS connection did not negotiate h2")
 	errNotUpgradable = errors.New("h2wt: the request does not ask for a WebTransport session over HTTP/2")
+	errWrapped       = errors.New("h2wt: Upgrade: the ResponseWriter is not this package's: the server is not set up by it, or middleware hides it behind a type without Unwrap() http.ResponseWriter")
 	errUndecided     = errors.New("h2wt: the handler did not decide in time")
 	errSessionReset  = errors.New("h2wt: the session has reset its stream")
 	errHijackLate    = errors.New("h2wt: Hijack after the response")

@@ -2,6 +2,7 @@ package h2wt
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -179,6 +180,19 @@ func TestServerMalformedConnect(t *testing.T) {
 			p.WriteHeaders(3, false, connectFields()...)
 			wantStatus(t, p, 3, "200", false)
 		})
+	}
+}
+
+// opaqueWriter is middleware's, without Unwrap.
+type opaqueWriter struct{ http.ResponseWriter }
+
+func TestUpgradeSaysWhatHidesTheWriter(t *testing.T) {
+	for method, says := range map[string]string{"CONNECT": "Unwrap() http.ResponseWriter", "GET": "does not ask for"} {
+		rec := httptest.NewRecorder()
+		_, err := Upgrade(opaqueWriter{rec}, httptest.NewRequest(method, "https://example.com/", nil), nil)
+		if err == nil || !strings.Contains(err.Error(), says) || rec.Code != http.StatusMethodNotAllowed {
+			t.Errorf("%s: status %d, %v", method, rec.Code, err)
+		}
 	}
 }
 

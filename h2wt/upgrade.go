@@ -36,6 +36,9 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOpti
 	u, ok := handshake.Find[upgrader](w)
 	if !ok {
 		w.WriteHeader(http.StatusMethodNotAllowed)
+		if r.Method == http.MethodConnect {
+			return nil, errWrapped
+		}
 		return nil, errNotUpgradable
 	}
 	if opts == nil {
