@@ -208,7 +208,8 @@ func ms(d time.Duration) string {
 	return fmt.Sprintf("%.0f ms", v)
 }
 
-// MarshalJSON writes times in milliseconds and errors as their text.
+// MarshalJSON writes times in milliseconds and errors as their text. A negative
+// HeadStart is left out.
 func (r *Report) MarshalJSON() ([]byte, error) {
 	type report struct {
 		URL         string     `json:"url"`
@@ -218,7 +219,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		Memory      Memory     `json:"memory"`
 		MemoryUntil *time.Time `json:"memory_until,omitempty"`
 		Network     string     `json:"network,omitempty"`
-		HeadStart   float64    `json:"head_start_ms"`
+		HeadStart   *float64   `json:"head_start_ms,omitempty"` // absent: one way after the other
 		Proxy       string     `json:"proxy,omitempty"`
 		Reused      bool       `json:"reused,omitempty"`
 		Attempts    []Attempt  `json:"attempts"`
@@ -226,10 +227,13 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	}
 	out := report{
 		URL: r.URL, Elapsed: millis(r.Elapsed), Resolve: millis(r.Resolve), Memory: r.Memory, Network: r.Network,
-		HeadStart: millis(r.HeadStart), Proxy: r.Proxy, Reused: r.Reused, Attempts: r.Attempts,
+		Proxy: r.Proxy, Reused: r.Reused, Attempts: r.Attempts,
 	}
 	if r.Winner != transport.ProtocolUnknown {
 		out.Winner = r.Winner.String()
+	}
+	if r.HeadStart >= 0 {
+		out.HeadStart = new(millis(r.HeadStart))
 	}
 	if !r.MemoryUntil.IsZero() {
 		out.MemoryUntil = &r.MemoryUntil

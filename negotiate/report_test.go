@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +58,12 @@ func TestReportJSON(t *testing.T) {
 		`"error":"an error"}`
 	if string(b) != want {
 		t.Errorf("got  %s\nwant %s", b, want)
+	}
+	for start, want := range map[time.Duration]bool{0: true, -1: false} {
+		r.HeadStart = start
+		if b, err := json.Marshal(r); err != nil || strings.Contains(string(b), `"head_start_ms":0,`) != want || !want && strings.Contains(string(b), "head_start") {
+			t.Errorf("head start %d: %s, %v", start, b, err)
+		}
 	}
 }
 
