@@ -196,8 +196,13 @@ func (d *Dialer) spawn(f func()) bool {
 // open, and reports how that went. The Report is never nil.
 //
 // A server's answer is returned, whichever way it came: [*transport.RejectedError]
-// for a status that is not 2xx, an error about certificates. A [*DialError]
-// says that no way was open. A status 407 from a proxy is a [*ProxyError].
+// for a status that is not 2xx, [*transport.ProtocolError] for an answer that
+// breaks the rules or selects none of the protocols required, an error about
+// certificates ([*tls.CertificateVerificationError], [*PinError]). A [*DialError]
+// says that no way was open, and matches the errors of all that were tried, such
+// as [transport.ErrNotWebTransport]. A status 407 from a proxy is a [*ProxyError].
+// [transport.ErrUnsupported] says that no way may be used, and options or a URL
+// that are not valid give an error before anything is sent.
 // Nil opts are the zero DialOptions.
 //
 // The session does not depend on ctx, nor on the Dialer once Dial has returned.

@@ -31,5 +31,9 @@
 // # ErrUnsupported
 //
 // [ErrUnsupported] is returned by: dialing HTTP/2 with
-// [DialOptions.RequireUnreliable] (TCP cannot lose a datagram).
+// [DialOptions.RequireUnreliable] (TCP cannot lose a datagram); dialing with
+// package negotiate where its settings, [DialOptions.RequireUnreliable] or a
+// proxy leave no way to use; dialing, serving or listening
+// there for [WebSocket] alone or among others (no package here carries it), or
+// for no transport at all.
 package transport

@@ -74,7 +74,7 @@ const (
 	ProtocolUnknown Protocol = iota
 	HTTP3                    // QUIC
 	HTTP2                    // TLS over TCP
-	WebSocket                // WebSocket messages over TLS and TCP
+	WebSocket                // WebSocket messages over TLS and TCP; reserved, no package of this module carries it
 )
 
 // String returns "h3", "h2" or "ws".
