@@ -31,9 +31,8 @@
 // # ErrUnsupported
 //
 // [ErrUnsupported] is returned by: dialing HTTP/2 with
-// [DialOptions.RequireUnreliable] (TCP cannot lose a datagram); dialing with
-// package negotiate where its settings, [DialOptions.RequireUnreliable] or a
-// proxy leave no way to use; dialing, serving or listening
-// there for [WebSocket] alone or among others (no package here carries it), or
-// for no transport at all.
+// [DialOptions.RequireUnreliable] (TCP cannot lose a datagram); in package
+// negotiate, dialing where the Dialer's settings, RequireUnreliable or a proxy
+// leave no way, dialing or serving with [WebSocket] among the Transports (no
+// package here carries it), and Listen for no transport that it knows.
 package transport

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/towpath-go/towpath/negotiate"
@@ -55,12 +56,20 @@ func checkURL(raw string) error {
 		return usagef("%q is not an https URL: WebTransport has no other scheme, write https://%s%s", raw, u.Host, u.RequestURI())
 	case u.Hostname() == "":
 		return usagef("%q has no host: write https://HOST:PORT/PATH", raw)
+	case !validPort(u.Port()):
+		return usagef("%q has port %s: it must be a number from 1 to 65535", raw, u.Port())
 	case u.Fragment != "":
 		return usagef("%q has a fragment: leave out #%s", raw, u.Fragment)
 	case u.User != nil:
 		return usagef("the URL has a user name: leave out %s@", u.User.Username())
 	}
 	return nil
+}
+
+// validPort accepts an empty port, which means 443.
+func validPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return s == "" || err == nil && n > 0
 }
 
 // explain adds to a dial's error what the caller can do about it.
@@ -78,6 +87,10 @@ func explain(err error) error {
 			hint = "the server does not accept this client"
 		case 404, 405:
 			hint = "there is no WebTransport at this path"
+		default:
+			if line, _, _ := strings.Cut(string(r.Body), "\n"); line != "" && len(line) <= 200 {
+				hint = fmt.Sprintf("it says %q", line)
+			}
 		}
 	}
 	if p, ok := errors.AsType[*negotiate.ProxyError](err); ok && p.StatusCode == 407 {

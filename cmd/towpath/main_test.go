@@ -171,6 +171,8 @@ func TestUsage(t *testing.T) {
 		{"connect https://example.com/#top", 2, "leave out #top"},
 		{"connect https://me@example.com/", 2, "leave out me@"},
 		{"connect https://exa%mple/", 2, "not a URL"},
+		{"connect https://example.com:70000/", 2, "1 to 65535"},
+		{"connect https://example.com:0/", 2, "1 to 65535"},
 		{"connect --transport ws https://example.com/", 2, "auto"},
 		{"connect --cert-hash 12 https://example.com/", 2, "64 digits"},
 		{"connect --cert-hash " + hash + " --ca " + cert.cert + " https://example.com/", 2, "exclude"},
@@ -273,6 +275,7 @@ func TestServeAndConnect(t *testing.T) {
 			status         int
 			out, says      string
 		}{
+			{"more than fits, to a client that does not read it", "/source?bytes=30000000", "x", nil, 0, "", ""},
 			{"what the server sends", "/source?bytes=100000", "", []string{"--uni", "--wait=0s"}, 0, strings.Repeat("\x00", 100000), ""},
 			{"the server's own streams", "/echo?srv=1", "", []string{"--uni", "--wait=0s"}, 0, "hello from server uni", ""},
 			{"nothing comes back", "/discard", "into the void", nil, 0, "", ""},
@@ -333,6 +336,19 @@ func TestProbeClosed(t *testing.T) {
 	o := invoke(t, "", "probe", "https://127.0.0.1:1/")
 	if o.status != 1 || !strings.Contains(o.out, "UDP is refused") || !strings.Contains(o.err, "no way to https://127.0.0.1:1/ is open") {
 		t.Errorf("%+v", o)
+	}
+}
+
+func TestProbeCertificate(t *testing.T) {
+	s := start(t)
+	for says, args := range map[string][]string{
+		"use --cert-hash or --ca": nil,
+		"is --cert-hash the one":  {"--cert-hash", strings.Repeat("0", 64)},
+	} {
+		o := invoke(t, "", append([]string{"probe", s.url("/")}, args...)...)
+		if o.status != 1 || !strings.Contains(o.err, says) {
+			t.Errorf("%q: %+v", args, o)
+		}
 	}
 }
 

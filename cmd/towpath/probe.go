@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,9 +83,22 @@ func (c *probeCmd) Run(ctx context.Context, io streams) error {
 		printProbe(io.out, c.URL, udpVerdict(results), ways)
 	}
 	if !open {
-		return fmt.Errorf("no way to %s is open", c.URL)
+		return closedError(c.URL, results)
 	}
 	return nil
+}
+
+// closedError says that no way is open, and the remedy where it is the same as
+// for connect: a certificate that is not accepted.
+func closedError(url string, rs []negotiate.ProbeResult) error {
+	for _, r := range rs {
+		_, pin := errors.AsType[*negotiate.PinError](r.Attempt.Err)
+		_, cert := errors.AsType[*tls.CertificateVerificationError](r.Attempt.Err)
+		if pin || cert {
+			return explain(r.Attempt.Err)
+		}
+	}
+	return fmt.Errorf("no way to %s is open", url)
 }
 
 func describeProbe(r negotiate.ProbeResult) probed {

@@ -227,8 +227,10 @@ func discard(s transport.Session) {
 	}
 }
 
-// source sends n bytes on a unidirectional stream.
+// source sends n bytes on a unidirectional stream. It serves the client's own
+// streams meanwhile: one that does not read must not wait for them forever.
 func source(s transport.Session, n int64) {
+	go discard(s) // ends with the session
 	st, err := s.OpenUniStream(context.Background())
 	if err != nil {
 		return
@@ -238,7 +240,6 @@ func source(s transport.Session, n int64) {
 		return
 	}
 	_ = st.Close()
-	discard(s)
 }
 
 // zeros is an endless source.

@@ -41,7 +41,8 @@ func (*serveCmd) Help() string {
      ?close=N            closes the session with code N;
                          &reason=TEXT, &after=MILLISECONDS
   /discard               reads and drops
-  /source?bytes=N        sends N bytes on a unidirectional stream
+  /source?bytes=N        sends N bytes on a unidirectional stream;
+                         connect --uni prints them
 
 The first line printed is for programs:
   listening addr=HOST:PORT cert-sha256=HEX transports=h3,h2`

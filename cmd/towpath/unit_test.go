@@ -146,6 +146,7 @@ func TestExplain(t *testing.T) {
 		{&negotiate.PinError{Reason: "r"}, "is --cert-hash the one"},
 		{&transport.RejectedError{StatusCode: 403}, "does not accept this client"},
 		{&transport.RejectedError{StatusCode: 404}, "no WebTransport at this path"},
+		{&transport.RejectedError{StatusCode: 400, Body: []byte("after is \x1b no number\nmore")}, `it says "after is \x1b no number"`},
 		{&negotiate.ProxyError{Proxy: "http://p", StatusCode: 407}, "http://NAME:PASSWORD@HOST:PORT"},
 		{&negotiate.DialError{Host: "h:1", Errs: []error{transport.ErrNotWebTransport}}, "does not speak WebTransport"},
 		{x509.UnknownAuthorityError{}, "unknown authority"},
