@@ -274,7 +274,8 @@ func (c *Config) QUIC(base *quic.Config) *quic.Config {
 // be nil; its ALPN protocol is set to "h3", its ServerName, if empty, to the
 // URL's host. The connection lives as long as the session, and after its end
 // until the peer has seen it and what was finished has had time to arrive, but
-// no longer than opts.Config.CloseTimeout. The errors are those of
+// no longer than opts.Config.CloseTimeout. Its socket is bound to no address, so
+// that transport.Info.LocalAddr tells the port alone. The errors are those of
 // [ClientConn.Dial] and [NewClientConn].
 func Dial(ctx context.Context, rawURL string, tlsConf *tls.Config, opts *transport.DialOptions) (transport.Session, error) {
 	target, err := handshake.ParseURL(rawURL)

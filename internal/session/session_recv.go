@@ -290,17 +290,9 @@ func (r *reader) stopSending(c capsule.StopSending) error {
 	if c.ErrorCode > math.MaxUint32 {
 		return violation(transport.ViolationGeneric, "%v: code of more than 32 bits", c)
 	}
-	if kindOf(c.StreamID) == uni && !s.isLocal(c.StreamID) {
-		return stateError("%v on a stream that this side only receives", c)
-	}
-	st, what, err := s.peerNamesLocked(c.StreamID)
-	switch {
-	case err != nil:
+	st, err := s.sendPartLocked(c, c.StreamID)
+	if st == nil {
 		return err
-	case what == notOpen:
-		return stateError("%v on a stream that was not opened", c)
-	case what == forgotten:
-		return nil // it crossed the stream's end
 	}
 	switch st.send.on(sendEventStopSending) {
 	case wrongState:
@@ -309,6 +301,24 @@ func (r *reader) stopSending(c capsule.StopSending) error {
 		s.abortSendLocked(st, uint32(c.ErrorCode), true)
 	}
 	return nil
+}
+
+// sendPartLocked returns the stream whose sending part c is about. Without an
+// error there is none if c crossed the stream's end.
+func (s *Session) sendPartLocked(c capsule.Capsule, id uint64) (*stream, error) {
+	if kindOf(id) == uni && !s.isLocal(id) {
+		return nil, stateError("%v on a stream that this side only receives", c)
+	}
+	st, what, err := s.peerNamesLocked(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case what == notOpen:
+		return nil, stateError("%v on a stream that was not opened", c)
+	case what == forgotten:
+		return nil, nil
+	}
+	return st, nil
 }
 
 func (r *reader) closeSession(c capsule.CloseSession) error {

@@ -34,17 +34,9 @@ func (r *reader) repeated(c capsule.Capsule, last *uint64, limit uint64) error {
 
 func (r *reader) maxStreamData(c capsule.MaxStreamData) error {
 	s := r.s
-	if kindOf(c.StreamID) == uni && !s.isLocal(c.StreamID) {
-		return stateError("%v on a stream that this side only receives", c)
-	}
-	st, what, err := s.peerNamesLocked(c.StreamID)
-	switch {
-	case err != nil:
+	st, err := s.sendPartLocked(c, c.StreamID)
+	if st == nil {
 		return err
-	case what == notOpen:
-		return stateError("%v on a stream that was not opened", c)
-	case what == forgotten:
-		return nil // it crossed the stream's end
 	}
 	switch st.send.on(sendEventMaxStreamData) {
 	case wrongState:
