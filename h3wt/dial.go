@@ -265,6 +265,11 @@ func isContext(err error) bool {
 
 // QUIC completes a quic.Config for a connection that is given to
 // [NewClientConn]. Base is not changed and may be nil; c may be nil.
+//
+// A client's connection sends a keep-alive after 15 s of silence, unless
+// KeepAlivePeriod is set. A peer that vanishes is noticed after MaxIdleTimeout
+// (quic-go's default is 30 s), which also counts anew from the first packet sent
+// into the silence: an idle session ends 30 to 45 s later.
 func (c *Config) QUIC(base *quic.Config) *quic.Config {
 	d := c.settle()
 	return d.quicConfig(base, false)
