@@ -10,6 +10,9 @@
 //	h3wt        WebTransport over HTTP/3, for programs that want only that
 //	capsule     the capsule codec of both drafts, without I/O
 //
+// Package transport/transporttest is the conformance suite, for programs that
+// implement Session themselves.
+//
 // A client in five lines:
 //
 //	d := negotiate.Dialer{}

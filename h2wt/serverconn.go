@@ -143,7 +143,8 @@ func (c *serverConn) Request(st *h2conn.Stream, h *h2conn.Header) h2conn.Receive
 		return discard{}
 	}
 	ctx, cancel := context.WithCancelCause(c.ctx)
-	r, err := newRequest(ctx, h)
+	x := &exchange{conn: c, st: st, cancel: cancel, holds: 1}
+	r, err := newRequest(context.WithValue(ctx, exchangeKey{}, x), h)
 	if err == nil && h.Protocol != "" {
 		err = checkExtendedConnect(h, r)
 	}
@@ -152,8 +153,7 @@ func (c *serverConn) Request(st *h2conn.Stream, h *h2conn.Header) h2conn.Receive
 		return refuse(st, err)
 	}
 	r.RemoteAddr, r.TLS = c.remote, c.tls
-	x := &exchange{conn: c, st: st, req: r, cancel: cancel, holds: 1}
-	x.w = newResponse(x)
+	x.req, x.w = r, newResponse(x)
 	x.w.send.onEnd = x.sent
 	setPriority(st, r.Header["Priority"])
 	if h.Priority != "" {

@@ -21,9 +21,14 @@ type upgrader interface {
 	upgrade(r *http.Request, opts *transport.UpgradeOptions) (transport.Session, error)
 }
 
+// exchangeKey is where a request's context has its *exchange.
+type exchangeKey struct{}
+
 // Upgrade accepts the WebTransport session that a request asks for. W and r are
-// those of an http.Handler; w may be wrapped by middleware that has a method
-// Unwrap() http.ResponseWriter. A nil opts is the zero UpgradeOptions.
+// those of an http.Handler, as they are or changed by middleware: it is enough
+// that w, if it is wrapped, has a method Unwrap() http.ResponseWriter, or that
+// r's context comes from the original's. What Upgrade answers then does not pass
+// through the wrapper. A nil opts is the zero UpgradeOptions.
 //
 // It checks the Origin (403), the WebTransport-Init field (400), and the
 // application protocol (400 if one is required and none fits), sends the
@@ -34,6 +39,9 @@ type upgrader interface {
 // ask for a session, or 500 if opts are not valid.
 func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOptions) (transport.Session, error) {
 	u, ok := handshake.Find[upgrader](w)
+	if x, found := r.Context().Value(exchangeKey{}).(*exchange); !ok && found && x.tunnel != nil {
+		u, ok = x.w, true
+	}
 	if !ok {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		if r.Method == http.MethodConnect {

@@ -160,21 +160,24 @@ func TestServerAltSvc(t *testing.T) {
 }
 
 func TestServerThroughMiddleware(t *testing.T) {
-	wrapped := func(next http.HandlerFunc) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) { next(unwrapper{w}, r) }
-	}
-	var w *world
-	for _, p := range []transport.Protocol{transport.HTTP3, transport.HTTP2} {
-		t.Run(p.String(), func(t *testing.T) {
-			inWorld(t, worldOptions{handler: wrapped(func(rw http.ResponseWriter, r *http.Request) { w.accept(rw, r) })}, func(t *testing.T, world *world) {
-				w = world
-				d := w.dialer()
-				d.Transports = []transport.Protocol{p}
-				s, _ := wantDial(t, d, w.url, "wrapped writer", p, -1)
-				wantEchoOver(t, s)
-				s.CloseWithError(0, "")
+	for name, wrap := range map[string]func(http.ResponseWriter) http.ResponseWriter{
+		"a writer that unwraps": func(w http.ResponseWriter) http.ResponseWriter { return unwrapper{w} },
+		"an opaque writer":      func(w http.ResponseWriter) http.ResponseWriter { return struct{ http.ResponseWriter }{w} },
+	} {
+		for _, p := range []transport.Protocol{transport.HTTP3, transport.HTTP2} {
+			t.Run(name+" over "+p.String(), func(t *testing.T) {
+				var w *world
+				wrapped := func(rw http.ResponseWriter, r *http.Request) { w.accept(wrap(rw), r) }
+				inWorld(t, worldOptions{handler: wrapped}, func(t *testing.T, world *world) {
+					w = world
+					d := w.dialer()
+					d.Transports = []transport.Protocol{p}
+					s, _ := wantDial(t, d, w.url, "wrapped writer", p, -1)
+					wantEchoOver(t, s)
+					s.CloseWithError(0, "")
+				})
 			})
-		})
+		}
 	}
 }
 

@@ -10,9 +10,8 @@ import (
 
 // Upgrade accepts the WebTransport session that a request asks for, whichever
 // HTTP version it came by. It works in any http.Handler of a [Server], and of
-// servers set up with package h2wt or h3wt; w may be wrapped by middleware that
-// has a method Unwrap() http.ResponseWriter. A nil opts is the zero
-// UpgradeOptions.
+// servers set up with package h2wt or h3wt, behind middleware that wraps w if
+// r's context comes from the original's. A nil opts is the zero UpgradeOptions.
 //
 // The session outlives the handler, and does not depend on r.Context(). On error
 // the status has been written: 403 for an Origin that is not allowed, 400 for
