@@ -122,13 +122,13 @@ func (c *sched) add(e *schedEnt) {
 	e.turn, e.spent = c.turn, 0
 	e.index = len(g.ready)
 	g.ready = append(g.ready, e)
-	g.up(e.index)
+	up(g, e.index)
 	if g.index < 0 {
 		g.served = max(g.served, c.now)
 		g.since = c.turn
 		g.index = len(c.active)
 		c.active = append(c.active, g)
-		c.up(g.index)
+		up(c, g.index)
 	}
 }
 
@@ -147,7 +147,7 @@ func (c *sched) remove(e *schedEnt) {
 	g.ready = g.ready[:last]
 	e.index = -1
 	if i < last {
-		g.fix(i)
+		fix(g, i)
 	}
 	if last == 0 {
 		c.retire(g)
@@ -168,12 +168,12 @@ func (c *sched) charge(e *schedEnt, n int) {
 	g := e.group
 	c.now = g.served
 	g.served += uint64(n)
-	c.down(g.index)
+	down(c, g.index)
 	e.spent += n
 	if e.spent >= quantum {
 		c.turn++
 		e.turn, e.spent = c.turn, 0
-		g.down(e.index)
+		down(g, e.index)
 	}
 }
 
@@ -186,10 +186,11 @@ func (c *sched) retire(g *schedGroup) {
 	c.active = c.active[:last]
 	g.index = -1
 	if i < last {
-		c.up(i)
-		c.down(i)
+		fix(c, i)
 	}
 }
+
+func (c *sched) size() int { return len(c.active) }
 
 func (c *sched) less(i, j int) bool {
 	a, b := c.active[i], c.active[j]
@@ -202,30 +203,6 @@ func (c *sched) less(i, j int) bool {
 func (c *sched) swap(i, j int) {
 	c.active[i], c.active[j] = c.active[j], c.active[i]
 	c.active[i].index, c.active[j].index = i, j
-}
-
-func (c *sched) up(i int) {
-	for i > 0 && c.less(i, (i-1)/2) {
-		c.swap(i, (i-1)/2)
-		i = (i - 1) / 2
-	}
-}
-
-func (c *sched) down(i int) {
-	for {
-		l := 2*i + 1
-		if l >= len(c.active) {
-			return
-		}
-		if r := l + 1; r < len(c.active) && c.less(r, l) {
-			l = r
-		}
-		if !c.less(l, i) {
-			return
-		}
-		c.swap(i, l)
-		i = l
-	}
 }
 
 func (g *schedGroup) less(i, j int) bool {
@@ -241,31 +218,42 @@ func (g *schedGroup) swap(i, j int) {
 	g.ready[i].index, g.ready[j].index = i, j
 }
 
-func (g *schedGroup) fix(i int) {
-	g.up(i)
-	g.down(i)
+func (g *schedGroup) size() int { return len(g.ready) }
+
+// A schedHeap is a binary heap whose entries know their index. It is not one of
+// package container/heap, which takes and gives entries as any.
+type schedHeap interface {
+	size() int
+	less(i, j int) bool
+	swap(i, j int)
 }
 
-func (g *schedGroup) up(i int) {
-	for i > 0 && g.less(i, (i-1)/2) {
-		g.swap(i, (i-1)/2)
+// fix moves the entry at i, whose place may have changed, to where it belongs.
+func fix[H schedHeap](h H, i int) {
+	up(h, i)
+	down(h, i)
+}
+
+func up[H schedHeap](h H, i int) {
+	for i > 0 && h.less(i, (i-1)/2) {
+		h.swap(i, (i-1)/2)
 		i = (i - 1) / 2
 	}
 }
 
-func (g *schedGroup) down(i int) {
+func down[H schedHeap](h H, i int) {
 	for {
 		l := 2*i + 1
-		if l >= len(g.ready) {
+		if l >= h.size() {
 			return
 		}
-		if r := l + 1; r < len(g.ready) && g.less(r, l) {
+		if r := l + 1; r < h.size() && h.less(r, l) {
 			l = r
 		}
-		if !g.less(l, i) {
+		if !h.less(l, i) {
 			return
 		}
-		g.swap(i, l)
+		h.swap(i, l)
 		i = l
 	}
 }

@@ -238,17 +238,9 @@ func (r *reader) whileClosing(c capsule.Capsule) error {
 
 func (r *reader) resetStream(c capsule.ResetStream) error {
 	s := r.s
-	if kindOf(c.StreamID) == uni && s.isLocal(c.StreamID) {
-		return stateError("%v on a stream that this side only sends", c)
-	}
-	st, what, err := s.peerNamesLocked(c.StreamID)
-	switch {
-	case err != nil:
+	st, err := s.recvPartLocked(c, c.StreamID)
+	if err != nil {
 		return err
-	case what == notOpen:
-		return stateError("%v on a stream that was not opened", c)
-	case what == forgotten:
-		return stateError("%v on a stream that has ended", c)
 	}
 	if st.recv.stop != stopSent { // else this side asked for it
 		if err := s.abuse.reset(r.now); err != nil {
@@ -317,6 +309,23 @@ func (s *Session) sendPartLocked(c capsule.Capsule, id uint64) (*stream, error) 
 		return nil, stateError("%v on a stream that was not opened", c)
 	case what == forgotten:
 		return nil, nil
+	}
+	return st, nil
+}
+
+// recvPartLocked returns the stream whose receiving part c is about.
+func (s *Session) recvPartLocked(c capsule.Capsule, id uint64) (*stream, error) {
+	if kindOf(id) == uni && s.isLocal(id) {
+		return nil, stateError("%v on a stream that this side only sends", c)
+	}
+	st, what, err := s.peerNamesLocked(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case what == notOpen:
+		return nil, stateError("%v on a stream that was not opened", c)
+	case what == forgotten:
+		return nil, stateError("%v on a stream that has ended", c)
 	}
 	return st, nil
 }

@@ -75,17 +75,11 @@ func (r *reader) maxStreams(c capsule.MaxStreams) error {
 }
 
 func (r *reader) streamDataBlocked(c capsule.StreamDataBlocked) error {
-	s := r.s
-	if kindOf(c.StreamID) == uni && s.isLocal(c.StreamID) {
-		return stateError("%v on a stream that this side only sends", c)
-	}
-	st, what, err := s.peerNamesLocked(c.StreamID)
-	switch {
-	case err != nil:
+	st, err := r.s.recvPartLocked(c, c.StreamID)
+	if err != nil {
 		return err
-	case what == notOpen:
-		return stateError("%v on a stream that was not opened", c)
-	case what == forgotten, st.recv.on(recvEventDataBlocked) != accepted:
+	}
+	if st.recv.on(recvEventDataBlocked) != accepted {
 		return stateError("%v on a stream that has ended", c)
 	}
 	return r.repeated(c, &st.recv.blocked, c.MaximumStreamData)
