@@ -60,7 +60,7 @@ func NewClientConn(ctx context.Context, tc *tls.Conn, cfg *Config) (*ClientConn,
 		tc.Close()
 		return nil, err
 	}
-	c.budget = newBudget(memory(c.cfg.MaxConnectionMemory, DefaultMaxConnectionMemory), nil)
+	c.budget = newBudget(orNone(c.cfg.MaxConnectionMemory, DefaultMaxConnectionMemory), nil)
 	h2cfg := c.cfg.h2()
 	h2cfg.OnSettings = c.settingsCheck()
 	h2cfg.OnGoAway = func(uint32, http2.ErrCode) { c.sessions.peerAway() }

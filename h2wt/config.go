@@ -122,16 +122,8 @@ func (c *Config) maxStreams() uint32 {
 	return c.MaxConcurrentStreams
 }
 
-// memory returns a limit in bytes, 0 for none.
-func memory(v, def int64) int64 {
-	if v == 0 {
-		return def
-	}
-	return max(v, 0)
-}
-
-// duration returns a timeout, 0 for none.
-func duration(v, def time.Duration) time.Duration {
+// orNone returns a limit in bytes or a timeout, 0 for none.
+func orNone[T int64 | time.Duration](v, def T) T {
 	if v == 0 {
 		return def
 	}
@@ -139,11 +131,11 @@ func duration(v, def time.Duration) time.Duration {
 }
 
 func (c *Config) upgradeTimeout() time.Duration {
-	return duration(c.UpgradeTimeout, DefaultUpgradeTimeout)
+	return orNone(c.UpgradeTimeout, DefaultUpgradeTimeout)
 }
 
 func (c *Config) lingerTimeout() time.Duration {
-	return duration(c.LingerTimeout, DefaultLingerTimeout)
+	return orNone(c.LingerTimeout, DefaultLingerTimeout)
 }
 
 // h2 is the part of the configuration that the HTTP/2 connection takes.
@@ -162,7 +154,7 @@ func (c *Config) h2() *h2conn.Config {
 	if c.MaxHeaderBytes > 0 {
 		h.MaxHeaderListSize = uint32(min(int64(c.MaxHeaderBytes), 16<<20))
 	}
-	if m := memory(c.MaxConnectionMemory, DefaultMaxConnectionMemory); m > 0 {
+	if m := orNone(c.MaxConnectionMemory, DefaultMaxConnectionMemory); m > 0 {
 		h.ReceiveBuffer = m
 	} else {
 		h.ReceiveBuffer = 1 << 62

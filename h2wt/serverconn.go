@@ -57,7 +57,7 @@ func newServerConn(srv *server, hs *http.Server, tc *tls.Conn, h http.Handler) *
 	if b, ok := h.(interface{ BaseContext() context.Context }); ok {
 		c.ctx = b.BaseContext()
 	}
-	c.budget = newBudget(memory(c.cfg.MaxConnectionMemory, DefaultMaxConnectionMemory), srv.budget)
+	c.budget = newBudget(orNone(c.cfg.MaxConnectionMemory, DefaultMaxConnectionMemory), srv.budget)
 	if hook := hs.ConnState; hook != nil {
 		c.state.hook = func(s http.ConnState) { hook(tc, s) }
 		c.state.current = c.current

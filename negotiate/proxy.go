@@ -2,6 +2,7 @@ package negotiate
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -75,11 +76,11 @@ func dialProxy(ctx context.Context, dial dialFunc, p *url.URL, hostport string, 
 	port := p.Port()
 	switch p.Scheme {
 	case "http":
-		port = orDefault(port, "80")
+		port = cmp.Or(port, "80")
 	case "https":
-		port = orDefault(port, "443")
+		port = cmp.Or(port, "443")
 	case "socks5", "socks5h":
-		port = orDefault(port, "1080")
+		port = cmp.Or(port, "1080")
 	default:
 		return nil, fail(fmt.Errorf("scheme %q is not supported, use http, https or socks5", p.Scheme))
 	}
@@ -128,13 +129,6 @@ func dialProxy(ctx context.Context, dial dialFunc, p *url.URL, hostport string, 
 		return nil, err
 	}
 	return c, nil
-}
-
-func orDefault(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }
 
 // connectThrough asks an HTTP proxy for a tunnel (RFC 9110 section 9.3.6).

@@ -1,6 +1,7 @@
 package negotiate
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
@@ -59,7 +60,7 @@ func (j *job) h3Config() *h3wt.Config {
 	if j.d.H3 != nil {
 		c = *j.d.H3
 	}
-	c.Session = orConfig(c.Session, j.sessionConfig())
+	c.Session = cmp.Or(c.Session, j.sessionConfig())
 	if !j.d.Pool {
 		c.MaxSessions = 1
 	}

@@ -1,6 +1,7 @@
 package negotiate
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -112,10 +113,10 @@ func (s *Server) setup() error {
 	if handler == nil {
 		handler = http.DefaultServeMux
 	}
-	if rate := orDefaultInt(s.SessionRate, defaultSessionRate); rate > 0 {
+	if rate := orDefault(s.SessionRate, defaultSessionRate); rate > 0 {
 		handler = &rateLimiter{next: handler, rate: float64(rate)}
 	}
-	headerBytes := orDefaultInt(s.MaxHeaderBytes, defaultHeaderBytes)
+	headerBytes := orDefault(s.MaxHeaderBytes, defaultHeaderBytes)
 	memory := s.MaxMemory
 	if memory == 0 {
 		memory = defaultServerMemory
@@ -128,7 +129,7 @@ func (s *Server) setup() error {
 	if s.H2 != nil {
 		h2 = *s.H2
 	}
-	h2.Session = orConfig(h2.Session, s.Config)
+	h2.Session = cmp.Or(h2.Session, s.Config)
 	h2.MaxServerMemory = memory
 	if h2.Logger == nil {
 		h2.Logger = s.Logger
@@ -141,8 +142,8 @@ func (s *Server) setup() error {
 		Handler:           s.withAltSvc(handler),
 		TLSConfig:         s.TLSConfig.Clone(),
 		MaxHeaderBytes:    headerBytes,
-		ReadHeaderTimeout: orDefaultDuration(s.ReadHeaderTimeout, defaultHeaderTimeout),
-		IdleTimeout:       orDefaultDuration(s.IdleTimeout, defaultServerIdle),
+		ReadHeaderTimeout: orDefault(s.ReadHeaderTimeout, defaultHeaderTimeout),
+		IdleTimeout:       orDefault(s.IdleTimeout, defaultServerIdle),
 		ErrorLog:          log.New(quietHandshakes{errorLog}, "", 0),
 	}
 	if err := h2wt.ConfigureServer(s.tcp, &h2); err != nil {
@@ -153,7 +154,7 @@ func (s *Server) setup() error {
 	if s.H3 != nil {
 		h3 = *s.H3
 	}
-	h3.Session = orConfig(h3.Session, s.Config)
+	h3.Session = cmp.Or(h3.Session, s.Config)
 	h3.MaxServerMemory = memory
 	if h3.MaxHeaderBytes == 0 {
 		h3.MaxHeaderBytes = headerBytes
@@ -172,21 +173,8 @@ func (s *Server) setup() error {
 	return nil
 }
 
-func orConfig(a, b *transport.Config) *transport.Config {
-	if a != nil {
-		return a
-	}
-	return b
-}
-
-func orDefaultInt(v, def int) int {
-	if v == 0 {
-		return def
-	}
-	return max(v, 0)
-}
-
-func orDefaultDuration(v, def time.Duration) time.Duration {
+// orDefault returns a limit or a timeout, 0 for none.
+func orDefault[T int | time.Duration](v, def T) T {
 	if v == 0 {
 		return def
 	}

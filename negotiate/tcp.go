@@ -1,6 +1,7 @@
 package negotiate
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -57,7 +58,7 @@ func (j *job) h2Config() *h2wt.Config {
 	if j.d.H2 != nil {
 		c = *j.d.H2
 	}
-	c.Session = orConfig(c.Session, j.sessionConfig())
+	c.Session = cmp.Or(c.Session, j.sessionConfig())
 	return &c
 }
 
