@@ -58,6 +58,10 @@ type Config struct {
 	// to be flushed, and then for the peer's answer. Default 1 s.
 	CloseTimeout time.Duration
 
+	// Dialect says which revisions of the HTTP/2 draft the session follows.
+	// Default DialectAuto.
+	Dialect Dialect
+
 	// Logger receives events; nil means silence. Info: session opened and
 	// ended. Debug: capsules and stream events.
 	Logger *slog.Logger

@@ -31,6 +31,7 @@ func TestWithDefaults(t *testing.T) {
 			InitialStreamWindow: 3, MaxStreamWindow: 4, InitialSessionWindow: 5, MaxSessionWindow: 6,
 			StreamSendBuffer: 7, OutgoingDatagramQueue: 8, IncomingDatagramQueue: 9, DatagramDrop: DropNewest,
 			OutgoingMaxAge: 10, IncomingMaxAge: 11, MaxDatagramSize: 12, CloseTimeout: 13,
+			Dialect: DialectLegacy,
 		}
 		if got := c.WithDefaults(); !reflect.DeepEqual(got, c) {
 			t.Errorf("got %+v, want %+v", got, c)
@@ -58,4 +59,12 @@ func TestWithDefaults(t *testing.T) {
 			t.Error("WithDefaults changed its receiver")
 		}
 	})
+}
+
+func TestDialectString(t *testing.T) {
+	for d, want := range map[Dialect]string{DialectAuto: "auto", DialectDraft15: "draft-15", DialectLegacy: "legacy", 9: "Dialect(9)"} {
+		if got := d.String(); got != want {
+			t.Errorf("%d is %q, want %q", d, got, want)
+		}
+	}
 }
