@@ -1,0 +1,78 @@
+package peers
+
+import (
+	"strings"
+	"testing"
+)
+
+// sample returns a table of two rows that is complete.
+func sample() ([]*row, map[*row]*[columnCount]*outcome) {
+	a := &row{name: "a", section: foreign, peer: "A|a", transport: "HTTP/2", module: "go github.com/quic-go/webtransport-go"}
+	b := &row{name: "b", section: own, peer: "B", transport: "HTTP/3", module: "as recorded", configure: "`X`"}
+	got := map[*row]*[columnCount]*outcome{}
+	for _, r := range []*row{a, b} {
+		got[r] = new([columnCount]*outcome)
+		for c := range columnCount {
+			got[r][c] = &outcome{works: true, test: "Test" + r.peer[:1]}
+		}
+	}
+	got[a][uni] = &outcome{note: "it <has> none", test: "TestA"}
+	got[b][bidi] = &outcome{works: true, note: "slowly", test: "TestB"}
+	got[b][uni] = &outcome{note: "it <has> none", test: "TestB"}
+	return []*row{a, b}, got
+}
+
+func TestDocument(t *testing.T) {
+	rows, results := sample()
+	doc, err := document(rows, results)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := strings.Repeat(" ✓ |", int(columnCount)-2)
+	for _, want := range []string{
+		"| A\\|a | HTTP/2 | ✓ | ✗ <sup>1</sup> |" + plain + "\n",
+		"| B | HTTP/3 | ✓ <sup>2</sup> | ✗ <sup>1</sup> |" + plain + "\n",
+		"\n1. it &lt;has&gt; none\n2. slowly\n",
+		"| A\\|a, HTTP/2 | github.com/quic-go/webtransport-go v",
+		"| B, HTTP/3 | as recorded | `X` | `TestB/b:` |\n",
+	} {
+		if !strings.Contains(string(doc), want) {
+			t.Errorf("the document lacks %q\n%s", want, doc)
+		}
+	}
+}
+
+// TestIncompleteDocument: no field is left out, and none is measured by the way.
+func TestIncompleteDocument(t *testing.T) {
+	for want, spoil := range map[string]func(rows []*row, results map[*row]*[columnCount]*outcome) []*row{
+		`"b" was not measured for datagrams`: func(rows []*row, results map[*row]*[columnCount]*outcome) []*row {
+			results[rows[1]][datagrams] = nil
+			return rows
+		},
+		`nothing of "a" was measured`: func(rows []*row, results map[*row]*[columnCount]*outcome) []*row {
+			delete(results, rows[0])
+			return rows
+		},
+		`two rows are named "a"`: func(rows []*row, results map[*row]*[columnCount]*outcome) []*row {
+			rows[1].name = "a"
+			return rows
+		},
+		`"a" is measured by TestA and TestZ`: func(rows []*row, results map[*row]*[columnCount]*outcome) []*row {
+			results[rows[0]][uni].test = "TestZ"
+			return rows
+		},
+		`the row "b" is not in the list`: func(rows []*row, _ map[*row]*[columnCount]*outcome) []*row {
+			return rows[:1]
+		},
+		"example.com/none is not pinned": func(rows []*row, _ map[*row]*[columnCount]*outcome) []*row {
+			rows[0].module = "go example.com/none"
+			return rows
+		},
+	} {
+		rows, results := sample()
+		rows = spoil(rows, results)
+		if _, err := document(rows, results); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}

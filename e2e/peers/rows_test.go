@@ -1,0 +1,10 @@
+package peers
+
+// rows are all rows in the order of the document. Each is declared in the file
+// of the test that measures it.
+var rows = []*row{
+	towpathH3,
+	towpathH2,
+	towpathH2Draft15,
+	towpathH2Legacy,
+}
