@@ -16,6 +16,7 @@ import (
 // A fakeWay scripts what a way does; the zero value stays silent for ever.
 type fakeWay struct {
 	rung    int
+	below   bool // of the way before it; of WebSocket
 	delay   time.Duration
 	heardAt time.Duration // after its start; 0 never
 	blockAt time.Duration // -1 at once, 0 never
@@ -48,7 +49,10 @@ func (s *script) way(name string, f fakeWay) way {
 	if f.rung == 1 {
 		a.Protocol = transport.HTTP2
 	}
-	return way{attempt: a, rung: f.rung, delay: f.delay, open: func(ctx context.Context, sg signs) (leg, error) {
+	if f.below {
+		a.Protocol = transport.WebSocket
+	}
+	return way{attempt: a, rung: f.rung, below: f.below, delay: f.delay, open: func(ctx context.Context, sg signs) (leg, error) {
 		s.add("%s start", name)
 		if f.heardAt > 0 {
 			time.AfterFunc(f.heardAt, sg.heard)
@@ -131,27 +135,36 @@ func (s *fakeSession) CloseWithError(code transport.SessionErrorCode, reason str
 
 type raceCase struct {
 	name      string
-	ways      map[string]fakeWay // "6", "4" (QUIC), "T" (TCP)
+	ways      map[string]fakeWay // "6", "4" (QUIC), "T" (HTTP/2), "W" (WebSocket); in this order, "<6" and "<4" behind them
 	headStart time.Duration      // 0 means 250 ms
 	silence   time.Duration      // 0 means half of it; negative none
 	ctx       time.Duration      // 0 means none
 
-	winner  string // "" for none
-	at      time.Duration
-	err     error
-	log     string // events in order, separated by "; "
-	settled string // outcomes of 6, 4, T at the end
+	winner string // "" for none
+	at     time.Duration
+	err    error
+	// answered is checked if err is errLast.
+	answered bool
+	log      string // events in order, separated by "; "
+	settled  string // outcomes of the ways at the end
+}
+
+func judgeFake(_ Attempt, err error) verdict {
+	switch {
+	case errors.Is(err, errRefused):
+		return answer
+	case errors.Is(err, errHigher):
+		return tryBelow
+	case errors.Is(err, errLast):
+		return lastWord
+	}
+	return tryNext
 }
 
 func runRaceCase(t *testing.T, c raceCase) {
 	t.Helper()
 	s := &script{start: time.Now()}
-	r := &race{headStart: c.headStart, silence: c.silence, linger: 500 * msec, judge: func(err error) verdict {
-		if errors.Is(err, errRefused) {
-			return answer
-		}
-		return tryNext
-	}}
+	r := &race{headStart: c.headStart, silence: c.silence, linger: 500 * msec, judge: judgeFake}
 	if r.headStart == 0 {
 		r.headStart = 250 * msec
 	}
@@ -161,9 +174,9 @@ func runRaceCase(t *testing.T, c raceCase) {
 	case r.silence < 0:
 		r.silence = 0
 	}
-	for _, n := range []string{"6", "4", "T"} {
+	for _, n := range []string{"6", "4", "T", "W", "<6", "<4"} {
 		if f, ok := c.ways[n]; ok {
-			r.ways = append(r.ways, s.way(n, f))
+			r.ways = append(r.ways, s.way(strings.TrimPrefix(n, "<"), f))
 		}
 	}
 	ctx := t.Context()
@@ -197,6 +210,9 @@ func runRaceCase(t *testing.T, c raceCase) {
 	}
 	if c.err == nil && res.winner < 0 || c.err != nil && !errors.Is(res.err, c.err) {
 		t.Errorf("error %v, want %v", res.err, c.err)
+	}
+	if c.err == errLast && res.answered != c.answered {
+		t.Errorf("answered %v, want %v", res.answered, c.answered)
 	}
 	// Events of one instant come from different goroutines, in any order.
 	want := strings.Split(c.log, "; ")

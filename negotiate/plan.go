@@ -85,7 +85,7 @@ func (j *job) tcpWay(rung int) way {
 
 // newRace makes the race for what may be used and what is known.
 func (j *job) newRace() (r *race, dec decision) {
-	r = &race{linger: lingerTime, judge: judgeError}
+	r = &race{linger: lingerTime, judge: func(_ Attempt, err error) verdict { return judgeError(err) }}
 	if t := j.d.Trace; t != nil {
 		r.trace = t.Attempt
 	}
@@ -262,7 +262,7 @@ func (j *job) spawnProbe(ctx context.Context) bool {
 		limit := defaultTimeout
 		pctx, cancel := context.WithTimeout(life, limit)
 		defer cancel()
-		r := &race{ways: j.quicWays(0), judge: judgeError}
+		r := &race{ways: j.quicWays(0), judge: func(_ Attempt, err error) verdict { return judgeError(err) }}
 		for i, w := range r.ways {
 			r.ways[i].open = func(ctx context.Context, s signs) (leg, error) {
 				l, err := w.open(ctx, s)

@@ -14,7 +14,9 @@ import (
 //
 // Ways stand on two rungs. The preferred rung starts at once, its ways spaced
 // by delay. The other rung waits for the head start, unless the preferred one
-// shows earlier that there is nothing to wait for.
+// shows earlier that there is nothing to wait for. A way may stand below the one
+// before it, on the same rung: it starts once that one has failed although it
+// reached the server.
 //
 //	waiting ─► opening ─► ready ─► requested ─► won
 //	               │         │          └─────► failed (answered otherwise, or no progress)
@@ -28,8 +30,10 @@ import (
 // goroutine at a time, which opens it or requests on it, and reports through an
 // unbuffered channel; what it reports after the end it gives back itself.
 
-// maxRequests bounds the session requests that one race may send.
-const maxRequests = 2
+// maxRequests bounds the session requests that one race may send: one on each
+// rung, and one on a way below, which is sent only after the one above it was
+// refused. So no more than two are unanswered at a time.
+const maxRequests = 3
 
 // A way is one way to reach the server, before it is tried.
 type way struct {
@@ -38,6 +42,9 @@ type way struct {
 	// delay is the time after the previous way of the same rung at which this
 	// one starts, if that one has not failed before.
 	delay time.Duration
+	// below says that this way starts only if the one before it, on the same
+	// rung, fails with the verdict tryBelow.
+	below bool
 	// open returns once the connection is ready and the server showed that it
 	// speaks WebTransport. It returns soon after ctx ends.
 	open func(ctx context.Context, s signs) (leg, error)
@@ -68,8 +75,10 @@ type leg interface {
 type verdict uint8
 
 const (
-	tryNext verdict = iota // the way is not open; another may be
-	answer                 // the server, or the user's own rules, answered: no way gives another
+	tryNext  verdict = iota // the way is not open; another may be
+	answer                  // the server, or the user's own rules, answered: no way gives another
+	tryBelow                // the server was reached, but takes no session this way: the way below may be open
+	lastWord                // an answer that counts only if no other way is open
 )
 
 type wayState uint8
@@ -125,10 +134,11 @@ type race struct {
 	// silence is when rung 1 starts if all ways of rung 0 have been started
 	// earlier and nothing at all came back on any. Zero: never.
 	silence time.Duration
-	// linger is how long rung 0 may go on opening after a way of rung 1 won.
+	// linger is how long rung 0 may go on opening after a way of rung 1 won, and
+	// how long any way may after the last word.
 	linger time.Duration
-	// judge gives the verdict on an error.
-	judge func(error) verdict
+	// judge gives the verdict on an attempt's error.
+	judge func(Attempt, error) verdict
 	// lingering is called, if it is set, before the result of a race is out
 	// whose rung 0 will linger.
 	lingering func()
@@ -142,9 +152,9 @@ type race struct {
 	over     chan struct{} // closed when nobody receives events any more
 	wg       sync.WaitGroup
 	requests int
-	lastAsk  time.Time // when the latest request left
-	patience time.Duration
-	final    error // a verdict of answer
+	final    error     // a verdict of answer
+	word     error     // a verdict of lastWord
+	wordAt   time.Time // when it was spoken
 }
 
 type runner struct {
@@ -154,6 +164,7 @@ type runner struct {
 	blocked  bool
 	began    time.Time
 	leg      leg
+	askAgain time.Time // when the session may be requested elsewhere too
 	progress func() bool
 	dueAt    time.Time // when progress must have been made
 	cancel   context.CancelFunc
@@ -175,7 +186,7 @@ func (r *race) run(ctx, life context.Context, done chan<- result, settled func([
 	}
 
 	winner := r.decide(ctx, life)
-	res := result{winner: winner, answered: r.final != nil}
+	res := result{winner: winner}
 	if winner >= 0 {
 		w := &r.runners[winner]
 		res.leg = w.leg
@@ -186,7 +197,7 @@ func (r *race) run(ctx, life context.Context, done chan<- result, settled func([
 			r.lingering()
 		}
 	} else {
-		res.err = r.failure(ctx)
+		res.err, res.answered = r.failure(ctx)
 		r.stopAll("the dial ended")
 	}
 	res.attempts = r.attempts()
@@ -263,11 +274,19 @@ func (r *race) advance(life context.Context) (next time.Time, ok bool) {
 		}
 	}
 
+	if r.word != nil {
+		if end := r.wordAt.Add(r.linger); now.Before(end) {
+			soonest(end)
+		} else {
+			r.outlasted()
+		}
+	}
+
 	// A ready leg gets the request if none is out, or if the one that is out
 	// has stayed unanswered for its patience.
 	out := r.count(wayRequested)
 	if i := r.find(wayReady); i >= 0 && r.requests < maxRequests {
-		if due := r.lastAsk.Add(r.patience); out == 0 || !now.Before(due) {
+		if due := r.askAgain(); out == 0 || !now.Before(due) {
 			r.request(i, life)
 			out++
 		} else {
@@ -303,79 +322,9 @@ func (r *race) advance(life context.Context) (next time.Time, ok bool) {
 			}
 		}
 	}
-	// With both requests spent nothing but their answers matters.
+	// With all requests spent nothing but their answers matters.
 	if r.requests == maxRequests && out == 0 {
 		return time.Time{}, false
 	}
 	return next, live > 0
-}
-
-// startTime returns when the next waiting way of a rung is to start; ok is
-// false if none is waiting, or if only an event can decide it.
-func (r *race) startTime(rung int, now time.Time, requestsOut int) (t time.Time, ok bool) {
-	i := r.findWaiting(rung)
-	if i < 0 || r.requests == maxRequests {
-		return time.Time{}, false
-	}
-	// While a request is out nothing new starts before it has stayed
-	// unanswered for its patience; and a rung that has answered the connection
-	// needs none of its other ways.
-	if requestsOut > 0 {
-		for j := range r.runners {
-			w := &r.runners[j]
-			if w.state == wayRequested && w.rung == rung {
-				return time.Time{}, false
-			}
-		}
-		if r.headStart < 0 && rung == 1 {
-			return time.Time{}, false
-		}
-		return r.lastAsk.Add(r.patience), true
-	}
-	if rung == 1 {
-		return r.release(now)
-	}
-	prev := -1
-	for j := range i {
-		if r.runners[j].rung == rung {
-			prev = j
-		}
-	}
-	if prev < 0 {
-		return r.start, true
-	}
-	p := &r.runners[prev]
-	if p.state == wayFailed || p.blocked {
-		return now, true
-	}
-	return p.began.Add(r.runners[i].delay), true
-}
-
-// release says when rung 1 starts.
-func (r *race) release(now time.Time) (t time.Time, ok bool) {
-	dead, silent := true, r.silence > 0
-	any := false
-	for i := range r.runners {
-		w := &r.runners[i]
-		if w.rung != 0 {
-			continue
-		}
-		any = true
-		if w.state == wayFailed || w.state == wayLost || w.blocked {
-			continue
-		}
-		dead = false
-		if w.heard || w.state == wayWaiting || !w.began.Before(r.start.Add(r.silence)) {
-			silent = false
-		}
-	}
-	switch {
-	case !any || dead:
-		return now, true
-	case r.headStart < 0:
-		return time.Time{}, false
-	case silent && r.silence < r.headStart:
-		return r.start.Add(r.silence), true
-	}
-	return r.start.Add(r.headStart), true
 }

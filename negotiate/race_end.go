@@ -99,10 +99,11 @@ func (r *race) lingerOn(life context.Context) {
 	}
 }
 
-// failure returns the error of a race that nobody won.
-func (r *race) failure(ctx context.Context) error {
+// failure returns the error of a race that nobody won; answered says that it is
+// the server's answer alone.
+func (r *race) failure(ctx context.Context) (err error, answered bool) {
 	if r.final != nil {
-		return r.final
+		return r.final, true
 	}
 	var errs []error
 	for i := range r.runners {
@@ -114,10 +115,13 @@ func (r *race) failure(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
 		errs = append(errs, err)
 	}
-	if len(errs) == 0 {
-		return errNoWay
+	switch {
+	case len(errs) == 0:
+		return errNoWay, false
+	case len(errs) == 1 && r.word != nil:
+		return r.word, true
 	}
-	return errors.Join(errs...)
+	return errors.Join(errs...), false
 }
 
 // errNoWay is the failure of a race that had nothing to try.

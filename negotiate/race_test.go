@@ -13,12 +13,17 @@ const msec = time.Millisecond
 var (
 	errDead    = errors.New("dead network")
 	errRefused = errors.New("answered no")
+	errHigher  = errors.New("reached, but takes none")
+	errLast    = errors.New("answered no, perhaps for want of knowledge")
 )
 
 func TestRace(t *testing.T) {
 	quick := fakeWay{openAt: 20 * msec, heardAt: 10 * msec, answerAt: 20 * msec}
 	silent6, silent4 := fakeWay{}, fakeWay{delay: 50 * msec}
 	tcp := fakeWay{rung: 1, openAt: 40 * msec, answerAt: 20 * msec}
+	refusing := fakeWay{rung: 1, openAt: 40 * msec, openErr: errHigher}
+	below := fakeWay{rung: 1, below: true, openAt: 30 * msec, answerAt: 20 * msec}
+	onTop := func(f *fakeWay) { f.rung = 0 }
 	with := func(f fakeWay, change func(*fakeWay)) fakeWay { change(&f); return f }
 
 	for _, c := range []raceCase{
@@ -241,6 +246,97 @@ func TestRace(t *testing.T) {
 			at: 401 * msec, winner: "T",
 			log:     "0s 6 start; 400ms T start; 401ms T ask",
 			settled: "6 failed, T won",
+		},
+		{
+			name: "the way below starts when the one above is not the right one, and wins",
+			ways: map[string]fakeWay{"4": silent4, "T": refusing, "W": below},
+			at:   215 * msec, winner: "W",
+			log:     "0s 4 start; 125ms T start; 165ms W start; 195ms W ask",
+			settled: "4 failed, T failed, W won",
+		},
+		{
+			name: "the way below is not needed if the one above wins",
+			ways: map[string]fakeWay{"4": silent4, "T": tcp, "W": below},
+			at:   185 * msec, winner: "T",
+			log:     "0s 4 start; 125ms T start; 165ms T ask",
+			settled: "4 failed, T won, W not started",
+		},
+		{
+			name: "the way below is not tried if the one above did not reach the server",
+			ways: map[string]fakeWay{"4": {openAt: 1 * msec, openErr: errDead}, "T": {rung: 1, openAt: 5 * msec, openErr: errDead}, "W": below},
+			at:   6 * msec, err: errDead,
+			log:     "0s 4 start; 1ms T start",
+			settled: "4 failed, T failed, W not started",
+		},
+		{
+			name: "refused on every rung, one after the other: three requests",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, answerAt: 10 * msec, answerErr: errDead}, "T": with(tcp, func(f *fakeWay) { f.answerErr = errHigher }), "W": below},
+			at:   140 * msec, winner: "W",
+			log:     "0s 4 start; 20ms 4 ask; 30ms 4 discard; 30ms T start; 70ms T ask; 90ms T discard; 90ms W start; 120ms W ask",
+			settled: "4 failed, T failed, W won",
+		},
+		{
+			name: "the request below does not wait behind one that was answered",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec}, "T": with(tcp, func(f *fakeWay) { f.answerErr = errHigher }), "W": below},
+			at:   1130 * msec, winner: "W",
+			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s T ask; 1.08s T discard; 1.08s W start; 1.11s W ask; 1.13s 4 reset; 1.13s 4 discard",
+			settled: "4 lost, T failed, W won",
+		},
+		{
+			name: "while QUIC's request is young the way below waits",
+			ways: map[string]fakeWay{"4": {heardAt: 10 * msec, openAt: 280 * msec}, "T": refusing, "W": below},
+			at:   1330 * msec, winner: "W",
+			log:     "0s 4 start; 250ms T start; 280ms 4 ask; 1.28s W start; 1.31s W ask; 1.33s 4 reset; 1.33s 4 discard",
+			settled: "4 lost, T failed, W won",
+		},
+		{
+			name: "marked: the way below comes before QUIC",
+			ways: map[string]fakeWay{"T": with(refusing, onTop), "W": with(below, onTop), "<4": {rung: 1, openAt: 1 * msec}}, headStart: -1,
+			at: 90 * msec, winner: "W",
+			log:     "0s T start; 40ms W start; 70ms W ask",
+			settled: "T failed, W won, 4 not started",
+		},
+		{
+			name: "marked, and TCP dead: QUIC at once",
+			ways: map[string]fakeWay{"T": {openAt: 5 * msec, openErr: errDead}, "W": with(below, onTop), "<4": {rung: 1, openAt: 20 * msec, answerAt: 10 * msec}}, headStart: -1,
+			at: 35 * msec, winner: "4",
+			log:     "0s T start; 5ms 4 start; 25ms 4 ask",
+			settled: "T failed, W not started, 4 won",
+		},
+		{
+			name: "the last word is not final while QUIC may come up",
+			ways: map[string]fakeWay{"4": {heardAt: 30 * msec, openAt: 800 * msec, answerAt: 10 * msec}, "T": refusing, "W": with(below, func(f *fakeWay) { f.answerErr = errLast })},
+			at:   810 * msec, winner: "4",
+			log:     "0s 4 start; 250ms T start; 290ms W start; 320ms W ask; 340ms W discard; 800ms 4 ask",
+			settled: "4 won, T failed, W failed",
+		},
+		{
+			name: "the last word stands when QUIC has not come up in its time",
+			ways: map[string]fakeWay{"6": silent6, "4": silent4, "T": refusing, "W": with(below, func(f *fakeWay) { f.answerErr = errLast })},
+			at:   715 * msec, err: errLast,
+			log:     "0s 6 start; 50ms 4 start; 125ms T start; 165ms W start; 195ms W ask; 215ms W discard",
+			settled: "6 failed, 4 failed, T failed, W failed",
+		},
+		{
+			name: "the last word does not cut a request that is out",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, answerAt: 3 * time.Second}, "T": refusing, "W": with(below, func(f *fakeWay) { f.answerErr = errLast })},
+			at:   3020 * msec, winner: "4",
+			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s W start; 1.09s W ask; 1.11s W discard",
+			settled: "4 won, T failed, W failed",
+		},
+		{
+			name: "marked: after the last word QUIC has its time",
+			ways: map[string]fakeWay{"T": with(refusing, onTop), "W": with(below, func(f *fakeWay) { f.rung = 0; f.answerErr = errLast }), "<6": {rung: 1}, "<4": {rung: 1, openAt: 10 * msec, openErr: errDead}}, headStart: -1,
+			at: 590 * msec, err: errLast,
+			log:     "0s T start; 40ms W start; 70ms W ask; 90ms W discard; 90ms 6 start; 90ms 4 start",
+			settled: "T failed, W failed, 6 failed, 4 failed",
+		},
+		{
+			name: "the last word of the only way is the answer",
+			ways: map[string]fakeWay{"W": {openAt: 30 * msec, answerAt: 20 * msec, answerErr: errLast}},
+			at:   50 * msec, err: errLast, answered: true,
+			log:     "0s W start; 30ms W ask; 50ms W discard",
+			settled: "W failed",
 		},
 		{
 			name: "no ways at all",

@@ -2,6 +2,7 @@ package negotiate
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/towpath-go/towpath/transport"
@@ -36,6 +37,9 @@ func (r *race) request(i int, life context.Context) {
 	// Siblings on the rung were only different roads to the same answer.
 	for j := range r.runners {
 		s := &r.runners[j]
+		if s.below && j == i+1 {
+			continue // another answer may come from there
+		}
 		if j != i && s.rung == w.rung && (s.state == wayOpening || s.state == wayReady || s.state == wayWaiting) {
 			r.lose(j, "the "+w.report.Name()+" connection was ready first")
 		}
@@ -44,11 +48,11 @@ func (r *race) request(i int, life context.Context) {
 	ctx, cancel := context.WithCancel(life)
 	w.cancel = cancel
 	r.requests++
-	r.lastAsk = time.Now()
-	r.patience = w.leg.patience()
-	w.report.Requested = r.lastAsk.Sub(r.start)
+	now := time.Now()
+	w.askAgain = now.Add(w.leg.patience())
+	w.report.Requested = now.Sub(r.start)
 	if progress, within := w.leg.watch(); within > 0 {
-		w.progress, w.dueAt = progress, r.lastAsk.Add(within)
+		w.progress, w.dueAt = progress, now.Add(within)
 	}
 	l := w.leg
 	r.set(i, wayRequested)
@@ -97,7 +101,7 @@ func (r *race) handle(ev event) (won bool) {
 			r.drop(ev.leg)
 		case ev.err != nil:
 			r.fail(ev.way, ev.err)
-			r.judgeError(ev.err)
+			r.judgeError(ev.way)
 		default:
 			w.leg = ev.leg
 			w.heard = true
@@ -116,7 +120,7 @@ func (r *race) handle(ev event) (won bool) {
 		case ev.err != nil:
 			r.fail(ev.way, ev.err)
 			r.drop(w.leg)
-			r.judgeError(ev.err)
+			r.judgeError(ev.way)
 		default:
 			w.report.session = ev.session
 			r.set(ev.way, wayWon)
@@ -136,9 +140,31 @@ func (r *race) yieldTo(i int) {
 	}
 }
 
-func (r *race) judgeError(err error) {
-	if r.judge != nil && r.judge(err) == answer {
-		r.final = err
+// judgeError draws the consequences of a way's failure.
+func (r *race) judgeError(i int) {
+	w := &r.runners[i]
+	v := tryNext
+	if r.judge != nil {
+		v = r.judge(w.report, w.report.Err)
+	}
+	switch v {
+	case answer:
+		r.final = w.report.Err
+	case lastWord:
+		r.word, r.wordAt = w.report.Err, time.Now()
+	}
+	if v != tryBelow && i+1 < len(r.runners) && r.runners[i+1].below && r.runners[i+1].state == wayWaiting {
+		r.skip(i+1, "not tried: "+w.report.Name()+" did not reach the server")
+	}
+}
+
+// outlasted ends what has not come up in the time after the last word.
+func (r *race) outlasted() {
+	for i := range r.runners {
+		if w := &r.runners[i]; w.state == wayOpening {
+			r.fail(i, fmt.Errorf("no connection within %v after the server's answer", r.linger))
+			w.cancel()
+		}
 	}
 }
 
@@ -152,13 +178,11 @@ func (r *race) fail(i int, err error) {
 // lose ends a way because of another one.
 func (r *race) lose(i int, why string) {
 	w := &r.runners[i]
-	w.report.Note = why
-	if w.state == wayWaiting { // it stays as it is in the report
-		w.report.Note = "not needed: " + why
-		w.state = wayLost
-		r.tell(i)
+	if w.state == wayWaiting {
+		r.skip(i, "not needed: "+why)
 		return
 	}
+	w.report.Note = why
 	was := w.state
 	r.set(i, wayLost)
 	if w.cancel != nil {
@@ -167,6 +191,14 @@ func (r *race) lose(i int, why string) {
 	if was == wayReady || was == wayDoubted {
 		r.drop(w.leg)
 	}
+}
+
+// skip gives up a way that was not started; it stays so in the report.
+func (r *race) skip(i int, note string) {
+	w := &r.runners[i]
+	w.report.Note = note
+	w.state = wayLost
+	r.tell(i)
 }
 
 // drop gives a leg back without holding up the race.
