@@ -38,11 +38,11 @@ func (c *serverConn) startBridge(x *exchange, h *h2conn.Header) h2conn.Receiver 
 		return c.decline(x, http.StatusBadRequest)
 	}
 	x.recv = newRecvBuffer(x.st.Consume)
-	conn := &bridgeConn{x: x, recv: x.recv, send: x.w.send}
+	conn := newBridgeConn(x)
 	x.bridge = &bridge{response: x.w, conn: conn}
 	x.w.send.onEnd = func() {
 		x.sent()
-		conn.sideEnded(&conn.sendEnd)
+		conn.sent()
 	}
 	asUpgrade(x.req)
 	c.remember(x)

@@ -16,12 +16,13 @@ import (
 )
 
 // A ClientConn is a client's HTTP/2 connection to a server that offers
-// WebTransport. It may carry any number of sessions. Its methods may be called
+// WebTransport. It may carry any number of sessions, and of WebSockets. Its methods may be called
 // from any goroutine.
 type ClientConn struct {
 	cfg      *Config
 	tc       *tls.Conn
 	tls      tls.ConnectionState
+	tlsErr   error // why no session may be here, or nil
 	h2       *h2conn.Conn
 	budget   *sessionstate.Budget
 	sessions sessionSet
@@ -37,7 +38,8 @@ func Cork(nc net.Conn) net.Conn { return newCorkConn(nc) }
 
 // NewClientConn makes a client's connection of tc, which must offer "h2" by ALPN
 // and TLS 1.3, or 1.2 with the extended master secret; it runs the handshake if
-// that was not done. It returns when the server's SETTINGS show WebTransport.
+// that was not done. It returns when the server's SETTINGS show WebTransport, or at
+// least extended CONNECT if cfg.AcceptWebSocketOnly is set.
 // Ctx bounds only this call. It owns tc: on error tc is closed.
 //
 // Errors: [transport.ErrNotWebTransport] if the server does not announce
@@ -53,8 +55,9 @@ func NewClientConn(ctx context.Context, tc *tls.Conn, cfg *Config) (*ClientConn,
 	if err == nil {
 		err = checkCipher(&c.tls)
 	}
-	if err == nil {
-		err = checkWebTransportTLS(&c.tls, c.tls.ExportKeyingMaterial)
+	c.tlsErr = checkWebTransportTLS(&c.tls, c.tls.ExportKeyingMaterial)
+	if err == nil && !c.cfg.AcceptWebSocketOnly {
+		err = c.tlsErr
 	}
 	if err != nil {
 		tc.Close()
@@ -72,7 +75,7 @@ func NewClientConn(ctx context.Context, tc *tls.Conn, cfg *Config) (*ClientConn,
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	if err == nil && !c.offered() {
+	if err == nil && !c.OffersWebTransport() && !(c.cfg.AcceptWebSocketOnly && c.PeerSettings().ConnectProtocol) {
 		err = transport.ErrNotWebTransport
 		if connErr := c.h2.Err(); connErr != nil {
 			err = lostError(connErr)
@@ -96,10 +99,11 @@ func (c *ClientConn) settingsCheck() func(h2conn.Settings) error {
 	}
 }
 
-// offered tells whether the server's latest SETTINGS allow a session.
-func (c *ClientConn) offered() bool {
+// OffersWebTransport tells whether the connection may carry sessions: the server's
+// latest SETTINGS offer them, and so does the version of TLS.
+func (c *ClientConn) OffersWebTransport() bool {
 	s, ok := c.h2.PeerSettings()
-	return ok && offersWebTransport(s, c.cfg.Dialect)
+	return ok && c.tlsErr == nil && offersWebTransport(s, c.cfg.Dialect)
 }
 
 // CanTakeNewSession tells whether Dial would be able to ask for a session now,
@@ -108,7 +112,7 @@ func (c *ClientConn) CanTakeNewSession() bool {
 	c.mu.Lock()
 	full := c.inUse >= c.cfg.maxSessions()
 	c.mu.Unlock()
-	return !full && c.offered() && c.h2.CanOpen()
+	return !full && c.OffersWebTransport() && c.h2.CanOpen()
 }
 
 // reserve counts a session against MaxSessions.

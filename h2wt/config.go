@@ -28,6 +28,11 @@ type Config struct {
 	// on a client Dial returns a *transport.NotProcessedError. Default 100;
 	// negative: as many as the streams below allow.
 	MaxSessions int
+	// AcceptWebSocketOnly has NewClientConn accept a server that offers extended
+	// CONNECT, but no WebTransport, and TLS 1.2 without the extended master
+	// secret: OpenWebSocket works there, Dial returns
+	// transport.ErrNotWebTransport. Client only.
+	AcceptWebSocketOnly bool
 	// MaxConcurrentStreams bounds what a client may have open at once on one
 	// connection: sessions, requests and WebSockets, and handlers that still
 	// run after their stream has ended. Default 250. Server only.
@@ -68,8 +73,8 @@ type Config struct {
 	WriteTimeout time.Duration
 	// LingerTimeout bounds how long the last bytes of an ordinary response, at
 	// most 64 KiB, may wait for the client's credit once the handler has
-	// returned, and how long a closed WebSocket waits for the client's end.
-	// Default 30 s; negative: none. Server only.
+	// returned (server only), and how long a closed WebSocket waits for the
+	// peer's end. Default 30 s; negative: none.
 	LingerTimeout time.Duration
 	// KeepAlive is the time without any frame from the peer after which a PING
 	// asks whether it is there; without an answer within PingTimeout the

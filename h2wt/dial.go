@@ -91,23 +91,15 @@ func (c *ClientConn) Dial(ctx context.Context, rawURL string, opts *transport.Di
 	return s, nil
 }
 
-// connectRequest is one CONNECT under way.
+// connectRequest is one CONNECT for a session under way.
 type connectRequest struct {
+	*connectAnswer
 	target handshake.Target
 	opts   *transport.DialOptions
 	own    bool // the connection ends with the session
 
-	init    handshake.Init // what we sent
-	peer    h2conn.Settings
-	written chan error // OnWrite's verdict; buffered
-	answer  chan *connectResponse
-}
-
-type connectResponse struct {
-	status    int
-	header    http.Header
-	local     h2conn.Settings // ours, as the server knew them when it answered
-	endStream bool
+	init handshake.Init // what we sent
+	peer h2conn.Settings
 }
 
 // newConnect checks a URL and options.
@@ -134,12 +126,7 @@ func newConnect(rawURL string, opts *transport.DialOptions) (*connectRequest, er
 	if err != nil {
 		return nil, fmt.Errorf("h2wt: dial: %w", err)
 	}
-	return &connectRequest{
-		target:  target,
-		opts:    opts,
-		written: make(chan error, 1),
-		answer:  make(chan *connectResponse, 1),
-	}, nil
+	return &connectRequest{connectAnswer: newConnectAnswer(), target: target, opts: opts}, nil
 }
 
 // fields are the request's. Draft-ietf-webtrans-http2 "Session Establishment".
@@ -165,7 +152,7 @@ func (r *connectRequest) fields() []hpack.HeaderField {
 
 // connect sends the CONNECT and waits for the answer.
 func (c *ClientConn) connect(ctx context.Context, r *connectRequest) (*session.Session, error) {
-	if !c.offered() {
+	if !c.OffersWebTransport() {
 		return nil, transport.ErrNotWebTransport
 	}
 	if !c.reserve() {
@@ -185,7 +172,7 @@ func (c *ClientConn) connect(ctx context.Context, r *connectRequest) (*session.S
 			c.h2.GoAway() // no stream is left: the connection closes
 		}
 	}
-	t.answered = r.answered
+	t.answered = r.received
 	st, err := c.h2.OpenStream(ctx, &h2conn.Open{
 		Fields:   r.fields(),
 		Receiver: t,
@@ -207,7 +194,7 @@ func (c *ClientConn) connect(ctx context.Context, r *connectRequest) (*session.S
 		c.unreserve()
 		return nil, dialError(err)
 	}
-	resp, err := r.wait(ctx, t)
+	resp, err := r.wait(ctx, t.ended, t.cause)
 	if err == nil {
 		err = c.check(ctx, r, t, resp)
 	}
@@ -217,51 +204,6 @@ func (c *ClientConn) connect(ctx context.Context, r *connectRequest) (*session.S
 		return nil, err
 	}
 	return c.open(r, t, resp, cfg)
-}
-
-// wait waits for the final response.
-func (r *connectRequest) wait(ctx context.Context, t *tunnel) (*connectResponse, error) {
-	select {
-	case err := <-r.written:
-		if err != nil {
-			return nil, err
-		}
-	case <-t.ended:
-		return nil, dialError(t.cause())
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	select {
-	case resp := <-r.answer:
-		return resp, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-t.ended:
-	}
-	select {
-	case resp := <-r.answer: // the end came right behind the answer
-		return resp, nil
-	default:
-		return nil, dialError(t.cause())
-	}
-}
-
-// answered is called on the read goroutine for every response.
-func (r *connectRequest) answered(h *h2conn.Header) {
-	if h.Status < 200 {
-		return
-	}
-	resp := &connectResponse{
-		status:    h.Status,
-		header:    make(http.Header, len(h.Fields)),
-		local:     h.Local,
-		endStream: h.EndStream,
-	}
-	for _, f := range h.Fields {
-		key := http.CanonicalHeaderKey(f.Name)
-		resp.header[key] = append(resp.header[key], f.Value)
-	}
-	r.answer <- resp // never full: there is one final response
 }
 
 // check looks at the final response: nil means that it accepts.

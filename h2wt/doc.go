@@ -4,8 +4,9 @@
 //
 //	http.Handler <- exchange, response <-+
 //	http.Handler <- bridge (WebSocket) <-+- serverConn -+
-//	Session      <- session engine <- tunnel ----------- +- h2conn <- tls.Conn
-//	Session      <- session engine <- tunnel - ClientConn +
+//	Session      <- session engine <- tunnel -----------+- h2conn <- tls.Conn
+//	Session      <- session engine <- tunnel -+         |
+//	net.Conn     <- websocketConn <-----------+- ClientConn
 //
 // A server is an http.Server with [ConfigureServer]; in any of its handlers
 // [Upgrade] accepts a session:

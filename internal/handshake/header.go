@@ -10,10 +10,12 @@ import (
 )
 
 // requestFields are set by the protocol on a CONNECT request, or mean nothing
-// there; responseFields the same on its answer.
+// there; responseFields the same on its answer, and websocketFields on the CONNECT
+// of a WebSocket.
 var (
-	requestFields  = []string{OriginField, AvailableProtocols, SelectedProtocol, InitField, CapsuleProtocol, "Host"}
-	responseFields = []string{AvailableProtocols, SelectedProtocol, InitField, CapsuleProtocol, "Date"}
+	requestFields   = []string{OriginField, AvailableProtocols, SelectedProtocol, InitField, CapsuleProtocol, "Host"}
+	responseFields  = []string{AvailableProtocols, SelectedProtocol, InitField, CapsuleProtocol, "Date"}
+	websocketFields = []string{"Sec-Websocket-Key", "Sec-Websocket-Accept", "Sec-Websocket-Version", CapsuleProtocol, "Host"}
 	// bodyFields may not appear on a message whose content is capsules
 	// (RFC 9297 section 3.2): "MUST be treated as malformed".
 	bodyFields = []string{"Content-Length", "Content-Type", "Transfer-Encoding"}
@@ -26,6 +28,13 @@ var (
 // belong to one connection are refused, as are invalid names and values.
 func CheckRequestHeader(h http.Header) error {
 	return check(h, requestFields)
+}
+
+// CheckWebSocketHeader does the same for the header that is added to the CONNECT
+// request of a WebSocket (RFC 8441). Origin and the subprotocols are the caller's;
+// what only the handshake of HTTP/1.1 has is refused.
+func CheckWebSocketHeader(h http.Header) error {
+	return check(h, websocketFields)
 }
 
 // CheckResponseHeader does the same for the header of an accepting response.
@@ -41,7 +50,7 @@ func check(h http.Header, own []string) error {
 		canonical := http.CanonicalHeaderKey(name)
 		for _, refused := range [][]string{own, bodyFields, connectionFields} {
 			if slices.Contains(refused, canonical) {
-				return fmt.Errorf("header field %s cannot be set on a WebTransport handshake", canonical)
+				return fmt.Errorf("header field %s cannot be set on this handshake", canonical)
 			}
 		}
 		for _, v := range values {

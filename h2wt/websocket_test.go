@@ -1,0 +1,567 @@
+package h2wt
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/towpath-go/towpath/internal/h2test"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// websocketConnection is what OpenWebSocket's net.Conn is besides.
+type websocketConnection interface {
+	net.Conn
+	CloseWrite() error
+	ConnectionState() tls.ConnectionState
+	RTT() (time.Duration, bool)
+}
+
+var (
+	_ websocketConnection = (*websocketConn)(nil)
+	_ websocketConnection = (*bridgeConn)(nil)
+)
+
+// websocketOnly are a server's SETTINGS with extended CONNECT and nothing else.
+var websocketOnly = []http2.Setting{{ID: 0x8, Val: 1}}
+
+// opened is what OpenWebSocket returns.
+type opened struct {
+	nc     net.Conn
+	header http.Header
+}
+
+func openAsync(ctx context.Context, c *ClientConn, header http.Header) *h2test.Result[opened] {
+	return h2test.RunAsync(func() (opened, error) {
+		nc, h, err := c.OpenWebSocket(ctx, "wss://example.com/ws", header)
+		return opened{nc, h}, err
+	})
+}
+
+// openedWebSocket opens a WebSocket to a scripted server.
+func openedWebSocket(t *testing.T, cfg Config) (*h2test.Peer, *ClientConn, net.Conn) {
+	t.Helper()
+	cfg.AcceptWebSocketOnly = true
+	p, c, _ := greeted(t, &cfg, websocketOnly)
+	result := openAsync(t.Context(), c, nil)
+	p.WantHeaders("CONNECT", 1)
+	p.WriteHeaders(1, false, ":status", "200")
+	o, err := result.Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, c, o.nc
+}
+
+func TestOpenWebSocketSettings(t *testing.T) {
+	only := &Config{AcceptWebSocketOnly: true}
+	for _, tt := range []struct {
+		name          string
+		cfg           *Config
+		settings      []http2.Setting
+		conn, session bool
+	}{
+		{"extended CONNECT suffices where that is wanted", only, websocketOnly, true, false},
+		{"and not elsewhere", nil, websocketOnly, false, false},
+		{"WebTransport is found all the same", only, enabled(1), true, true},
+		{"nothing at all", only, nil, false, false},
+		{"WebTransport's settings without extended CONNECT", only, []http2.Setting{{ID: 0x2b60, Val: 1}}, false, false},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			p, result := newScriptedServer(t, tt.cfg)
+			defer p.Close()
+			p.Preface(tt.settings...)
+			c, err := result.Result()
+			if !tt.conn {
+				if err != transport.ErrNotWebTransport {
+					t.Errorf("NewClientConn: %v, want ErrNotWebTransport", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if c.OffersWebTransport() != tt.session || c.CanTakeNewSession() != tt.session {
+				t.Errorf("offers sessions: %v; can take one: %v", c.OffersWebTransport(), c.CanTakeNewSession())
+			}
+			if tt.session {
+				return
+			}
+			p.Drain()
+			if _, err := c.Dial(t.Context(), "https://example.com/", nil); err != transport.ErrNotWebTransport {
+				t.Errorf("Dial: %v, want ErrNotWebTransport", err)
+			}
+			p.WantIdle("nothing was requested")
+		})
+	}
+	bubble(t, "TLS 1.2 without extended master secret is for WebSockets alone", func(t *testing.T) {
+		p, c, _ := greeted(t, only, enabled(1))
+		defer p.Close()
+		defer c.Close()
+		c.tlsErr = errors.New("too old") // what NewClientConn notes
+		if c.OffersWebTransport() {
+			t.Error("sessions are offered")
+		}
+		if _, err := c.Dial(t.Context(), "https://example.com/", nil); err != transport.ErrNotWebTransport {
+			t.Errorf("Dial: %v", err)
+		}
+	})
+}
+
+func TestOpenWebSocketRequest(t *testing.T) {
+	bubble(t, "the CONNECT of RFC 8441 section 5", func(t *testing.T) {
+		p, c, _ := greeted(t, &Config{AcceptWebSocketOnly: true}, websocketOnly)
+		defer p.Close()
+		defer c.Close()
+		result := h2test.RunAsync(func() (opened, error) {
+			nc, h, err := c.OpenWebSocket(t.Context(), "https://Example.com:8443?a=b", http.Header{
+				"Origin":                 {"https://example.org"},
+				"Sec-WebSocket-Protocol": {"chat, superchat"},
+				"Authorization":          {"Bearer x"},
+			})
+			return opened{nc, h}, err
+		})
+		h := p.WantHeaders("CONNECT", 1)
+		want := []string{
+			":method", "CONNECT", ":protocol", "websocket", ":scheme", "https",
+			":authority", "example.com:8443", ":path", "/?a=b",
+			"sec-websocket-version", "13",
+			"authorization", "Bearer x", "origin", "https://example.org", "sec-websocket-protocol", "chat, superchat",
+		}
+		if !slices.Equal(h.Fields, want) || h.EndStream {
+			t.Errorf("END_STREAM %v, fields\n got %q\nwant %q", h.EndStream, h.Fields, want)
+		}
+		p.WriteHeaders(1, false, ":status", "103")
+		if result.Done() {
+			t.Fatal("an interim response was taken for the answer")
+		}
+		p.WriteHeaders(1, false, ":status", "201", "sec-websocket-protocol", "chat")
+		o, err := result.Result()
+		if err != nil || o.header.Get("Sec-WebSocket-Protocol") != "chat" {
+			t.Errorf("OpenWebSocket: %v, %v", o.header, err)
+		}
+		p.WantIdle("the stream waits for its owner")
+	})
+	for _, tt := range []struct {
+		name, url string
+		header    http.Header
+	}{
+		{"http URL", "http://example.com/", nil},
+		{"ws URL", "ws://example.com/", nil},
+		{"no host", "wss:///x", nil},
+		{"fragment", "wss://example.com/#x", nil},
+		{"Upgrade", "wss://example.com/", http.Header{"Upgrade": {"websocket"}}},
+		{"Connection", "wss://example.com/", http.Header{"Connection": {"upgrade"}}},
+		{"Sec-WebSocket-Key", "wss://example.com/", http.Header{"Sec-WebSocket-Key": {"x"}}},
+		{"Sec-WebSocket-Version", "wss://example.com/", http.Header{"sec-websocket-version": {"8"}}},
+		{"Content-Length", "wss://example.com/", http.Header{"Content-Length": {"1"}}},
+		{"line break", "wss://example.com/", http.Header{"X-A": {"a\nb"}}},
+	} {
+		bubble(t, "not valid: "+tt.name, func(t *testing.T) {
+			p, c, _ := greeted(t, &Config{AcceptWebSocketOnly: true}, websocketOnly)
+			defer p.Close()
+			defer c.Close()
+			if nc, _, err := c.OpenWebSocket(t.Context(), tt.url, tt.header); err == nil || nc != nil {
+				t.Errorf("OpenWebSocket = %v, %v", nc, err)
+			}
+			p.WantIdle("nothing was sent")
+		})
+	}
+	bubble(t, "ctx ends while waiting", func(t *testing.T) {
+		p, c, _ := greeted(t, &Config{AcceptWebSocketOnly: true}, websocketOnly)
+		defer p.Close()
+		defer c.Close()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		result := openAsync(ctx, c, nil)
+		p.WantHeaders("CONNECT", 1)
+		cause := errors.New("enough")
+		cancel(cause)
+		if _, err := result.Result(); !errors.Is(err, cause) {
+			t.Errorf("OpenWebSocket: %v", err)
+		}
+		p.WantRST("not wanted any more", 1, http2.ErrCodeCancel)
+		p.WriteHeaders(1, false, ":status", "200")
+		p.WantIdle("a late answer is ignored")
+	})
+	bubble(t, "the server's stream limit is waited for", func(t *testing.T) {
+		p, c, _ := greeted(t, &Config{AcceptWebSocketOnly: true}, append(websocketOnly, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0}))
+		defer p.Close()
+		defer c.Close()
+		result := openAsync(t.Context(), c, nil)
+		p.WantIdle("no stream is allowed")
+		p.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1})
+		p.WantFrame("acknowledged", h2test.Settings{Ack: true})
+		p.WantHeaders("CONNECT", 1)
+		p.WriteHeaders(1, false, ":status", "200")
+		if _, err := result.Result(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestOpenWebSocketRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name, status string
+		end          bool
+		body         []string
+		want         string
+	}{
+		{"403 without content", "403", true, nil, ""},
+		{"404 with content", "404", false, []string{"no", "thing"}, "nothing"},
+		{"content beyond the bound", "500", false, []string{strings.Repeat("x", 4000), strings.Repeat("x", 4000)}, strings.Repeat("x", 4096)},
+		{"redirection", "302", true, nil, ""},
+		{"2xx with END_STREAM", "200", true, nil, ""},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			p, c, _ := greeted(t, &Config{AcceptWebSocketOnly: true}, websocketOnly)
+			defer p.Close()
+			defer c.Close()
+			result := openAsync(t.Context(), c, nil)
+			p.WantHeaders("CONNECT", 1)
+			p.AllowWriteErrors = true
+			p.WriteHeaders(1, tt.end, ":status", tt.status, "x-a", "1")
+			for i, b := range tt.body {
+				p.WriteData(1, i == len(tt.body)-1, b)
+			}
+			o, err := result.Result()
+			re, ok := errors.AsType[*transport.RejectedError](err)
+			if !ok || o.nc != nil || http.StatusText(re.StatusCode) == "" || re.Header.Get("X-A") != "1" || string(re.Body) != tt.want {
+				t.Fatalf("OpenWebSocket: %#v", err)
+			}
+			p.WantRST("the client ends its side", 1, http2.ErrCodeCancel)
+			p.WantIdle("no other request")
+		})
+	}
+	bubble(t, "content that never ends", func(t *testing.T) {
+		p, c, _ := greeted(t, &Config{AcceptWebSocketOnly: true}, websocketOnly)
+		defer p.Close()
+		defer c.Close()
+		result := openAsync(t.Context(), c, nil)
+		p.WantHeaders("CONNECT", 1)
+		p.WriteHeaders(1, false, ":status", "404")
+		p.WriteData(1, false, "abc")
+		synctest.Wait()
+		start := time.Now()
+		_, err := result.Result()
+		if re, ok := errors.AsType[*transport.RejectedError](err); !ok || string(re.Body) != "abc" || time.Since(start) != rejectBodyWait {
+			t.Errorf("OpenWebSocket: %v after %v", err, time.Since(start))
+		}
+	})
+	bubble(t, "ctx ends while content comes", func(t *testing.T) {
+		p, c, _ := greeted(t, &Config{AcceptWebSocketOnly: true}, websocketOnly)
+		defer p.Close()
+		defer c.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		result := openAsync(ctx, c, nil)
+		p.WantHeaders("CONNECT", 1)
+		p.WriteHeaders(1, false, ":status", "404")
+		synctest.Wait()
+		start := time.Now()
+		cancel()
+		_, err := result.Result()
+		if _, ok := errors.AsType[*transport.RejectedError](err); !ok || time.Since(start) != 0 {
+			t.Errorf("OpenWebSocket: %v after %v", err, time.Since(start))
+		}
+	})
+	for _, tt := range []struct {
+		name         string
+		end          func(p *h2test.Peer)
+		notProcessed bool
+		code         uint64
+	}{
+		{"REFUSED_STREAM", func(p *h2test.Peer) { p.WriteRST(1, http2.ErrCodeRefusedStream) }, true, 7},
+		{"GOAWAY with a lower id", func(p *h2test.Peer) { p.WriteGoAway(0, http2.ErrCodeNo) }, true, 7},
+		{"HTTP_1_1_REQUIRED", func(p *h2test.Peer) { p.WriteRST(1, http2.ErrCodeHTTP11Required) }, false, 13},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			p, c, _ := greeted(t, &Config{AcceptWebSocketOnly: true}, websocketOnly)
+			defer p.Close()
+			defer c.Close()
+			result := openAsync(t.Context(), c, nil)
+			p.WantHeaders("CONNECT", 1)
+			tt.end(p)
+			_, err := result.Result()
+			_, np := errors.AsType[*transport.NotProcessedError](err)
+			re, ok := errors.AsType[*transport.ResetError](err)
+			if np != tt.notProcessed || !ok || re.Code != tt.code {
+				t.Errorf("OpenWebSocket: %#v", err)
+			}
+		})
+	}
+}
+
+func TestOpenWebSocketConn(t *testing.T) {
+	bubble(t, "bytes go both ways, and each side ends on its own", func(t *testing.T) {
+		p, c, nc := openedWebSocket(t, Config{KeepAlive: -1})
+		defer p.Close()
+		defer c.Close()
+		if n, err := io.WriteString(nc, "hello"); n != 5 || err != nil {
+			t.Errorf("Write = %d, %v", n, err)
+		}
+		p.WantData("to the server", 1, false, "hello")
+		p.WriteData(1, false, "world")
+		b := make([]byte, 3)
+		for _, want := range []string{"wor", "ld"} {
+			if n, err := nc.Read(b); string(b[:n]) != want || err != nil {
+				t.Errorf("Read = %q, %v", b[:n], err)
+			}
+		}
+		ws := nc.(websocketConnection)
+		if ws.LocalAddr() == nil || ws.RemoteAddr() == nil || ws.ConnectionState().NegotiatedProtocol != "h2" {
+			t.Errorf("%v, %v, %v", ws.LocalAddr(), ws.RemoteAddr(), ws.ConnectionState().NegotiatedProtocol)
+		}
+		if rtt, ok := ws.RTT(); ok != (rtt != 0) {
+			t.Errorf("RTT %v, %v", rtt, ok)
+		}
+		if err := ws.CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		p.WantData("CloseWrite", 1, true, "")
+		if _, err := nc.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Write after CloseWrite: %v", err)
+		}
+		p.WriteData(1, true, "late")
+		if b, err := io.ReadAll(nc); string(b) != "late" || err != nil {
+			t.Errorf("ReadAll = %q, %v", b, err)
+		}
+		if err := nc.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := nc.Close(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("second Close: %v", err)
+		}
+		p.WantIdle("it has ended both ways")
+	})
+	bubble(t, "writes are bounded by the server's credit and 64 KiB", func(t *testing.T) {
+		p, c, nc := openedWebSocket(t, Config{KeepAlive: -1})
+		defer p.Close()
+		defer c.Close()
+		nc.SetWriteDeadline(time.Now().Add(time.Second))
+		const window = 65535 // of the stream, and of the connection
+		n, err := nc.Write(make([]byte, 1<<20))
+		if !isTimeout(err) || n != window+sendBufferSize {
+			t.Errorf("Write = %d, %v, want %d", n, err, window+sendBufferSize)
+		}
+		nc.SetWriteDeadline(time.Time{})
+		write := h2test.RunAsync(func() (int, error) { return nc.Write(make([]byte, 100)) })
+		if write.Done() {
+			t.Fatal("Write did not wait")
+		}
+		p.WriteWindowUpdate(0, 1<<20)
+		p.WriteWindowUpdate(1, 1<<20)
+		if n, err := write.Result(); n != 100 || err != nil {
+			t.Errorf("Write = %d, %v", n, err)
+		}
+		sum := 0
+		for _, f := range p.Drain() {
+			sum += len(f.(h2test.Data).Data)
+		}
+		if sum != window+sendBufferSize+100 {
+			t.Errorf("%d bytes came", sum)
+		}
+	})
+	bubble(t, "what is not read holds the server up", func(t *testing.T) {
+		p, c, nc := openedWebSocket(t, Config{KeepAlive: -1})
+		defer p.Close()
+		defer c.Close()
+		p.Ignore = func(f h2test.Frame) bool { u, ok := f.(h2test.WindowUpdate); return ok && u.StreamID == 0 }
+		const window = 256 << 10
+		for range window / 16384 {
+			p.WriteData(1, false, strings.Repeat("x", 16384))
+			synctest.Wait()
+		}
+		p.WantIdle("no credit for bytes that nobody has read")
+		if _, err := io.ReadFull(nc, make([]byte, window)); err != nil {
+			t.Fatal(err)
+		}
+		credit := uint32(0)
+		for _, f := range p.Drain() {
+			credit += f.(h2test.WindowUpdate).Increment
+		}
+		if credit < window/2 {
+			t.Errorf("%d bytes of credit came back", credit)
+		}
+	})
+	bubble(t, "one byte more than the window ends the stream", func(t *testing.T) {
+		p, c, nc := openedWebSocket(t, Config{KeepAlive: -1})
+		defer p.Close()
+		defer c.Close()
+		p.Ignore = func(f h2test.Frame) bool { _, ok := f.(h2test.WindowUpdate); return ok }
+		for range 256 << 10 / 16384 {
+			p.WriteData(1, false, strings.Repeat("x", 16384))
+			synctest.Wait()
+		}
+		p.WriteData(1, false, "x")
+		p.WantRST("over the window", 1, http2.ErrCodeFlowControl)
+		if n, err := io.Copy(io.Discard, nc); err == nil || n != 256<<10 {
+			t.Errorf("%d bytes were read, then %v", n, err)
+		}
+	})
+	for _, tt := range []struct {
+		name string
+		end  func(p *h2test.Peer)
+		code uint64
+	}{
+		{"a reset fails reads and writes", func(p *h2test.Peer) { p.WriteRST(1, http2.ErrCodeCancel) }, 8},
+		{"GOAWAY and the end of the connection", func(p *h2test.Peer) { p.WriteGoAway(0, http2.ErrCodeInternal) }, 7},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			p, c, nc := openedWebSocket(t, Config{KeepAlive: -1})
+			defer p.Close()
+			defer c.Close()
+			read := h2test.RunAsync(func() (int, error) { return nc.Read(make([]byte, 1)) })
+			write := h2test.RunAsync(func() (int, error) { return nc.Write(make([]byte, 1<<20)) })
+			if read.Done() || write.Done() {
+				t.Fatal("they did not wait")
+			}
+			tt.end(p)
+			for _, r := range []*h2test.Result[int]{read, write} {
+				_, err := r.Result()
+				if re, ok := errors.AsType[*transport.ResetError](err); !ok || re.Code != tt.code {
+					t.Errorf("%v, want code %d", err, tt.code)
+				}
+			}
+			if err := nc.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		})
+	}
+	bubble(t, "trailers are malformed", func(t *testing.T) {
+		p, c, nc := openedWebSocket(t, Config{KeepAlive: -1})
+		defer p.Close()
+		defer c.Close()
+		p.WriteHeaders(1, true, "x-a", "1")
+		p.WantRST("malformed", 1, http2.ErrCodeProtocol)
+		if _, err := nc.Read(make([]byte, 1)); err == nil || err == io.EOF {
+			t.Errorf("Read: %v", err)
+		}
+	})
+	bubble(t, "Close sends what was written, and waits LingerTimeout for the server's end", func(t *testing.T) {
+		p, c, nc := openedWebSocket(t, Config{LingerTimeout: 5 * time.Second, KeepAlive: -1})
+		defer p.Close()
+		defer c.Close()
+		read := h2test.RunAsync(func() (int, error) { return nc.Read(make([]byte, 1)) })
+		if read.Done() {
+			t.Fatal("Read returned")
+		}
+		io.WriteString(nc, "bye")
+		if err := nc.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := read.Result(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Read: %v", err)
+		}
+		if _, err := nc.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Write: %v", err)
+		}
+		data := ""
+		for _, f := range p.Drain() {
+			data += f.(h2test.Data).Data
+			if f.(h2test.Data).EndStream {
+				data += "|"
+			}
+		}
+		if data != "bye|" {
+			t.Errorf("sent %q", data)
+		}
+		time.Sleep(5*time.Second - time.Nanosecond)
+		p.WantIdle("it may still end")
+		time.Sleep(time.Nanosecond)
+		p.WantRST("no longer", 1, http2.ErrCodeCancel)
+		p.WantIdle("once")
+	})
+	bubble(t, "read deadline", func(t *testing.T) {
+		p, c, nc := openedWebSocket(t, Config{KeepAlive: -1})
+		defer p.Close()
+		defer c.Close()
+		start := time.Now()
+		nc.SetDeadline(start.Add(time.Second))
+		if _, err := nc.Read(make([]byte, 1)); !isTimeout(err) || time.Since(start) != time.Second {
+			t.Errorf("Read: %v after %v", err, time.Since(start))
+		}
+		if _, err := nc.Write([]byte("x")); !isTimeout(err) {
+			t.Errorf("Write: %v", err)
+		}
+		nc.SetDeadline(time.Time{})
+		p.WriteData(1, false, "x")
+		if n, err := nc.Read(make([]byte, 1)); n != 1 || err != nil {
+			t.Errorf("Read after the deadline was renewed = %d, %v", n, err)
+		}
+	})
+	bubble(t, "no goroutine of its own", func(t *testing.T) {
+		p, c, _ := openedWebSocket(t, Config{KeepAlive: -1})
+		defer p.Close()
+		defer c.Close()
+		synctest.Wait()
+		before := runtime.NumGoroutine()
+		for id := uint32(3); id < 103; id += 2 {
+			result := openAsync(t.Context(), c, nil)
+			p.WantHeaders("CONNECT", id)
+			p.WriteHeaders(id, false, ":status", "200")
+			if _, err := result.Result(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if n := runtime.NumGoroutine(); n > before {
+			t.Errorf("%d goroutines more", n-before)
+		}
+	})
+}
+
+// A WebSocket of this package's client through the bridge of its server.
+func TestOpenWebSocketBridge(t *testing.T) {
+	bubble(t, "a handler that echoes", func(t *testing.T) {
+		srv := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Sec-WebSocket-Protocol") != "chat" {
+				http.Error(w, "no such protocol", http.StatusBadRequest)
+				return
+			}
+			nc, brw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			brw.WriteString(switching)
+			brw.Flush()
+			io.Copy(nc, nc)
+			nc.Close()
+		}), nil)
+		defer srv.stop()
+		c := srv.conn(&Config{AcceptWebSocketOnly: true})
+		defer c.Close()
+		nc, h, err := c.OpenWebSocket(t.Context(), "wss://example.com/ws", http.Header{"Sec-WebSocket-Protocol": {"chat"}})
+		if err != nil || h.Get("Sec-WebSocket-Protocol") != "chat" {
+			t.Fatalf("OpenWebSocket: %v, %v", h, err)
+		}
+		const size = 3 << 20 // more than any window at the start
+		sent := h2test.RunAsync(func() (int, error) {
+			n, err := nc.Write(make([]byte, size))
+			nc.(websocketConnection).CloseWrite()
+			return n, err
+		})
+		if n, err := io.Copy(io.Discard, nc); n != size || err != nil {
+			t.Errorf("%d bytes came back, %v", n, err)
+		}
+		if n, err := sent.Result(); n != size || err != nil {
+			t.Errorf("Write = %d, %v", n, err)
+		}
+		nc.Close()
+		_, _, err = c.OpenWebSocket(t.Context(), "wss://example.com/ws", nil)
+		if re, ok := errors.AsType[*transport.RejectedError](err); !ok || re.StatusCode != 400 || string(re.Body) != "no such protocol\n" {
+			t.Errorf("OpenWebSocket: %v", err)
+		}
+	})
+}
