@@ -253,7 +253,7 @@ func (c *ClientConn) open(r *connectRequest, t *tunnel, resp *connectResponse, c
 		},
 		Carrier: carrier{t},
 		Budget:  c.budget,
-		Dialect: c.cfg.Dialect,
+		Dialect: engineDialect(c.cfg.Dialect),
 	})
 	c.sessions.add(s)
 	if !t.attach(s) {

@@ -122,3 +122,11 @@ func checkServerSettings(before, now h2conn.Settings, d capsule.Dialect) error {
 	}
 	return nil
 }
+
+// engineDialect is the dialect of a session on a connection that has one.
+func engineDialect(d capsule.Dialect) transport.Dialect {
+	if d == capsule.Legacy {
+		return transport.DialectLegacy
+	}
+	return transport.DialectDraft15
+}

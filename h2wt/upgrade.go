@@ -99,7 +99,7 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 		},
 		Carrier: carrier{x.tunnel},
 		Budget:  c.budget,
-		Dialect: c.cfg.Dialect,
+		Dialect: engineDialect(c.cfg.Dialect),
 	})
 	x.hold()
 	c.sessions.add(s)

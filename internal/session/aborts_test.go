@@ -45,7 +45,7 @@ func TestAborts(t *testing.T) {
 		})
 	}
 	t.Run("H2-118 a peer of an older draft", func(t *testing.T) {
-		legacy := func(p *Params) { p.Dialect = capsule.Legacy }
+		legacy := func(p *Params) { p.Dialect = transport.DialectLegacy }
 		for _, c := range []capsule.ResetStream{
 			{StreamID: 0, ErrorCode: 7, ReliableSize: 4},
 			{StreamID: 0, ErrorCode: 7, ReliableSize: 5},

@@ -204,7 +204,7 @@ func TestFlowControl(t *testing.T) {
 				t.wantAlive("its first capsules may say less than its settings")
 				t.writeCapsule(c.raise, c.lower)
 				t.wantViolation("lowered after that", flow)
-			}, peerAllows(distinct), func(p *Params) { p.Dialect = capsule.Legacy })
+			}, peerAllows(distinct), func(p *Params) { p.Dialect = transport.DialectLegacy })
 		})
 		t.Run("H2-144 H2-145 "+c.what+" equal to and lower than before", func(t *testing.T) {
 			bubble(t, func(t *tester) {

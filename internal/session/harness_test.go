@@ -79,13 +79,14 @@ func script(t *testing.T, f func(*tester), change ...func(*Params)) {
 		Config:  &transport.Config{},
 		Carrier: c,
 		Info:    transport.Info{ID: 1},
+		Dialect: transport.DialectDraft15,
 	}
 	p.Local, p.Peer = limitsOf(nil), limitsOf(nil)
 	for _, change := range change {
 		change(&p)
 	}
-	tt := &tester{TB: t, carrier: c, dialect: p.Dialect, dst: make([]byte, 16<<10)}
-	tt.decoder.Dialect = p.Dialect
+	tt := &tester{TB: t, carrier: c, dialect: codecDialect(p.Dialect), dst: make([]byte, 16<<10)}
+	tt.decoder.Dialect = tt.dialect
 	tt.s = New(p)
 	f(tt)
 	tt.s.Lost(errors.New("end of the script"))

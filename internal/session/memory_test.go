@@ -139,7 +139,7 @@ func TestAllocations(t *testing.T) {
 	}
 	newSession := func() *Session {
 		limits := InitialLimits{MaxData: 1 << 60, MaxStreamDataUni: 1 << 60, MaxStreamDataBidiRemote: 1 << 60, MaxStreamsUni: 1, MaxStreamsBidi: 1}
-		return New(Params{Client: true, Carrier: &nowhere{}, Local: limitsOf(nil), Peer: limits})
+		return New(Params{Client: true, Dialect: transport.DialectDraft15, Carrier: &nowhere{}, Local: limitsOf(nil), Peer: limits})
 	}
 	for _, size := range []int{1, 100, 16 << 10} {
 		t.Run("a write and its Fill allocate nothing", func(t *testing.T) {

@@ -125,6 +125,7 @@ func newPipe(client, server *transport.Config, change func(i int, p *Params)) *p
 				ID: 1,
 			},
 			Carrier: e,
+			Dialect: transport.DialectDraft15,
 		}
 		if change != nil {
 			change(i, &params)

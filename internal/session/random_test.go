@@ -75,7 +75,7 @@ func newWorld(t testing.TB, program []byte) *world {
 		c := &testCarrier{}
 		w.sides[i] = &worldSide{carrier: c, flow: map[uint64]*flow{}, grams: map[string]int{}}
 		w.sides[i].s = New(Params{
-			Client: i == 0, Config: &configs[i], Local: limits[i], Peer: limits[1-i], Carrier: c,
+			Client: i == 0, Dialect: transport.DialectDraft15, Config: &configs[i], Local: limits[i], Peer: limits[1-i], Carrier: c,
 			Budget: sessionstate.NewBudget(1<<40, nil),
 			Limits: Limits{ // a program has no time to spend
 				Glitches: Rate{1e9, 1e9}, Resets: Rate{1e9, 1e9}, Control: Rate{1e9, 1e9}, TinyDatagrams: Rate{1e9, 1e9},

@@ -43,8 +43,10 @@ type Carrier interface {
 
 // Params are what a session is made of.
 type Params struct {
-	// Client tells which side this is; it decides the stream IDs.
+	// Client tells which side this is. With Parity it decides the stream IDs.
 	Client bool
+	// Parity says which of them are the client's.
+	Parity Parity
 	// Config are the application's limits; nil means defaults. It is copied.
 	Config *transport.Config
 	// Local are the limits that this side has published, Peer those that the
@@ -58,8 +60,10 @@ type Params struct {
 	// Budget is the account of the connection that the session's memory is
 	// charged to; nil means an account of its own with the default size.
 	Budget *sessionstate.Budget
-	// Dialect is the reading of WT_STREAM's types.
-	Dialect capsule.Dialect
+	// Dialect says which drafts the session follows. A carrier that has
+	// recognised another Towpath endpoint says DialectDraft15 where its Config
+	// says DialectAuto.
+	Dialect transport.Dialect
 	// Limits bound abuse by the peer.
 	Limits Limits
 }
@@ -70,7 +74,6 @@ type Params struct {
 // Fill for what goes out.
 type Session struct {
 	// The following never change.
-	client  bool
 	cfg     transport.Config
 	carrier Carrier
 	budget  *sessionstate.Budget
@@ -106,11 +109,13 @@ type Session struct {
 	after after // what is to be done once the lock is free
 	idle  bool  // Fill returned nothing, so the carrier waits for Wake
 
-	stats    transport.Stats
-	rtt      time.Duration // the carrier's, some time ago; 0 if unknown
-	streams  map[uint64]*stream
-	opened   [2]localStreams // by kind
-	accepted [2]peerStreams  // by kind
+	stats     transport.Stats
+	rtt       time.Duration // the carrier's, some time ago; 0 if unknown
+	streams   map[uint64]*stream
+	localBit  uint64          // bit 0 of the IDs that this side opens
+	parityDue bool            // it is not settled yet
+	opened    [2]localStreams // by kind
+	accepted  [2]peerStreams  // by kind
 
 	credit      sessionstate.SendCredit    // level 4, to the peer
 	window      sessionstate.ReceiveWindow // level 4, from the peer
@@ -134,11 +139,10 @@ var _ transport.Session = (*Session)(nil)
 func New(p Params) *Session {
 	now := time.Now()
 	s := &Session{
-		client:  p.Client,
 		cfg:     p.Config.WithDefaults(),
 		carrier: p.Carrier,
 		budget:  p.Budget,
-		dialect: p.Dialect,
+		dialect: codecDialect(p.Dialect),
 		local:   p.Local,
 		peer:    p.Peer,
 		info:    p.Info,
@@ -162,7 +166,8 @@ func New(p Params) *Session {
 	s.log = s.cfg.Logger
 	s.debug = s.logs(levelCapsule)
 	s.reader.s = s
-	s.reader.decoder.Dialect = p.Dialect
+	s.reader.decoder.Dialect = s.dialect
+	s.localBit, s.parityDue = localBit(p.Client, p.Parity), p.Parity == ParityLearn
 	s.credit = sessionstate.NewSendCredit(p.Peer.MaxData)
 	s.window = sessionstate.NewSessionWindow(p.Local.MaxData, uint64(s.cfg.InitialSessionWindow), uint64(s.cfg.MaxSessionWindow))
 	for k := range s.opened {
@@ -279,4 +284,12 @@ func (k kind) String() string {
 		return "uni"
 	}
 	return "bidi"
+}
+
+// codecDialect is the reading that a session begins with.
+func codecDialect(d transport.Dialect) capsule.Dialect {
+	if d == transport.DialectDraft15 {
+		return capsule.Draft15
+	}
+	return capsule.Legacy
 }

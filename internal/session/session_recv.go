@@ -92,6 +92,7 @@ func (r *reader) Stream(id uint64, fin bool, size uint64) error {
 	if s.err != nil {
 		return nil // being closed: only credit is of interest
 	}
+	s.peerNamesFirstLocked(id)
 	opened := s.accepted[kindOf(id)].limit.Opened()
 	st, what, err := s.peerNamesLocked(id)
 	if err != nil {
@@ -298,6 +299,7 @@ func (r *reader) stopSending(c capsule.StopSending) error {
 // sendPartLocked returns the stream whose sending part c is about. Without an
 // error there is none if c crossed the stream's end.
 func (s *Session) sendPartLocked(c capsule.Capsule, id uint64) (*stream, error) {
+	s.peerNamesFirstLocked(id)
 	if kindOf(id) == uni && !s.isLocal(id) {
 		return nil, stateError("%v on a stream that this side only receives", c)
 	}
@@ -315,6 +317,7 @@ func (s *Session) sendPartLocked(c capsule.Capsule, id uint64) (*stream, error) 
 
 // recvPartLocked returns the stream whose receiving part c is about.
 func (s *Session) recvPartLocked(c capsule.Capsule, id uint64) (*stream, error) {
+	s.peerNamesFirstLocked(id)
 	if kindOf(id) == uni && s.isLocal(id) {
 		return nil, stateError("%v on a stream that this side only sends", c)
 	}

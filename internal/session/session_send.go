@@ -304,7 +304,7 @@ func (s *Session) announcedLocked(st *stream) {
 	l.announced = st.id>>2 + 1
 	// What had to wait for the opening.
 	for i := from; i < l.announced; i++ {
-		if lower := s.streams[streamID(i, kindOf(st.id), s.client)]; lower != nil {
+		if lower := s.streams[s.localID(i, kindOf(st.id))]; lower != nil {
 			s.creditLocked(lower)
 		}
 	}

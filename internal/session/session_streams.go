@@ -43,19 +43,6 @@ func signal(c chan struct{}) {
 	}
 }
 
-// streamID builds the ID of a stream: draft-ietf-webtrans-http2 "Stream IDs".
-// Bit 0 says that the server opened it, bit 1 that it is unidirectional.
-func streamID(index uint64, k kind, byClient bool) uint64 {
-	id := index<<2 | uint64(k)<<1
-	if !byClient {
-		id |= 1
-	}
-	return id
-}
-
-// isLocal reports whether this side opens the stream.
-func (s *Session) isLocal(id uint64) bool { return id&1 == 0 == s.client }
-
 // OpenStream implements transport.Session.
 func (s *Session) OpenStream(ctx context.Context) (transport.Stream, error) {
 	st, err := s.open(ctx, bidi)
@@ -115,7 +102,8 @@ func (s *Session) tryOpen(k kind) (*stream, error) {
 	if l.limit.Available() > 0 {
 		signal(l.credit) // for another caller that waits
 	}
-	st := s.newStreamLocked(streamID(index, k, s.client))
+	s.openingLocked()
+	st := s.newStreamLocked(s.localID(index, k))
 	st.accepted = true
 	s.stats.StreamsOpened++
 	return st, nil
@@ -165,7 +153,7 @@ func (s *Session) tryAccept(k kind) (*stream, error) {
 	if p.next == p.limit.Opened() {
 		return nil, nil
 	}
-	id := streamID(p.next, k, !s.client)
+	id := s.peerID(p.next, k)
 	p.next++
 	if p.next < p.limit.Opened() {
 		signal(p.arrived) // for another caller that waits

@@ -299,7 +299,7 @@ func BenchmarkWriteFill(b *testing.B) {
 	for _, size := range []int{100, 1 << 10, 16 << 10} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			limits := InitialLimits{MaxData: 1 << 60, MaxStreamDataUni: 1 << 60, MaxStreamsUni: 1}
-			s := New(Params{Client: true, Carrier: &nowhere{}, Local: limitsOf(nil), Peer: limits})
+			s := New(Params{Client: true, Dialect: transport.DialectDraft15, Carrier: &nowhere{}, Local: limitsOf(nil), Peer: limits})
 			st, _ := s.OpenUniStream(done())
 			p, dst := make([]byte, size), make([]byte, 16<<10)
 			b.SetBytes(int64(size))
@@ -320,7 +320,7 @@ func BenchmarkDataRead(b *testing.B) {
 	for _, size := range []int{100, 1 << 10, 16 << 10} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			limits := limitsOf(nil)
-			s := New(Params{Client: true, Carrier: &nowhere{}, Local: limits, Peer: limits})
+			s := New(Params{Client: true, Dialect: transport.DialectDraft15, Carrier: &nowhere{}, Local: limits, Peer: limits})
 			st, _ := s.OpenStream(done())
 			st.Write([]byte("x"))
 			dst := make([]byte, 32<<10)

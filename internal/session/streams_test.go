@@ -12,9 +12,9 @@ import (
 
 func TestStreams(t *testing.T) {
 	for _, d := range []struct {
-		dialect    capsule.Dialect
+		dialect    transport.Dialect
 		plain, fin byte
-	}{{capsule.Draft15, 0x3c, 0x3b}, {capsule.Legacy, 0x3b, 0x3c}} {
+	}{{transport.DialectDraft15, 0x3c, 0x3b}, {transport.DialectLegacy, 0x3b, 0x3c}} {
 		t.Run(fmt.Sprintf("H2-110 the FIN type in %v", d.dialect), func(t *testing.T) {
 			bubble(t, func(t *tester) {
 				t.s.Data([]byte{0x99, 0x0b, 0x4d, d.plain, 3, 0, 'h', 'i'})
