@@ -1,0 +1,40 @@
+// @fails-components/webtransport over HTTP/2 as client and as server.
+import { Ends } from './ends.mjs'
+import { obey } from './orders.mjs'
+import { Http2Server, WebTransport } from '@fails-components/webtransport'
+
+const ends = new Ends((code) => Object.assign(new Error('aborted'), { code }))
+let sessions // of the server
+
+obey(async (order) => {
+  switch (order.op) {
+    case 'dial': {
+      const session = new WebTransport(order.url, {
+        forceReliable: true,
+        protocols: order.protocols,
+        serverCertificateHashes: [{ algorithm: 'sha-256', value: Buffer.from(order.hash, 'base64') }]
+      })
+      session.closed.catch(() => {})
+      await session.ready
+      return ends.add(session)
+    }
+    case 'listen': {
+      const server = new Http2Server({ host: '127.0.0.1', port: 0, secret: 'of no use', cert: order.cert, privKey: order.key })
+      server.setRequestCallback(async ({ header }) => {
+        const offers = header['wt-available-protocols'] ?? []
+        const selectedProtocol = order.protocols.find((p) => offers.includes(p))
+        return { status: 200, path: '/', header, userData: { selectedProtocol }, selectedProtocol }
+      })
+      sessions = server.sessionStream('/').getReader()
+      server.startServer()
+      await server.ready
+      return { port: server.address().port }
+    }
+    case 'session': {
+      const { value } = await sessions.read()
+      await value.ready
+      return ends.add(value, value.userData.selectedProtocol)
+    }
+  }
+  return ends.do(order)
+})
