@@ -129,11 +129,7 @@ func (w *response) negotiate(r *http.Request, opts *transport.UpgradeOptions) (i
 	if err != nil {
 		return init, "", nil, http.StatusInternalServerError, fmt.Errorf("h2wt: Upgrade: %w", err)
 	}
-	allowed := handshake.OriginAllowed(r, opts.Origins)
-	if opts.CheckOrigin != nil {
-		allowed = opts.CheckOrigin(r)
-	}
-	if !allowed {
+	if !handshake.OriginAllowed(r, opts) {
 		return init, "", nil, http.StatusForbidden, fmt.Errorf("h2wt: Upgrade: origin %q is not allowed", r.Header["Origin"])
 	}
 	init, err = handshake.ParseInit(r.Header[handshake.InitField])

@@ -300,13 +300,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOpti
 	if err != nil {
 		return fail(http.StatusInternalServerError, err)
 	}
-	allowed := false
-	if opts.CheckOrigin != nil {
-		allowed = opts.CheckOrigin(r)
-	} else {
-		allowed = handshake.OriginAllowed(r, opts.Origins)
-	}
-	if !allowed {
+	if !handshake.OriginAllowed(r, opts) {
 		return fail(http.StatusForbidden, errors.New("the request's origin is not allowed"))
 	}
 	offers := handshake.ParseAvailableProtocols(r.Header[handshake.AvailableProtocols])

@@ -135,6 +135,9 @@ func TestAnswers(t *testing.T) {
 	}
 	handled(t, "H3-012 the own origin", upgrade(nil), &transport.DialOptions{Origin: "https://example.com"}, accepts)
 	handled(t, "H3-012 a listed origin", upgrade(&transport.UpgradeOptions{Origins: []string{"*.example"}}), &transport.DialOptions{Origin: "https://good.example"}, accepts)
+	handled(t, "H3-012 an origin without a scheme", upgrade(nil), &transport.DialOptions{Origin: "example.com"}, wantRejected(403))
+	handled(t, "H3-012 an origin without a scheme where that is allowed", upgrade(&transport.UpgradeOptions{AllowOriginWithoutScheme: true}),
+		&transport.DialOptions{Origin: "example.com"}, accepts)
 	handled(t, "H3-012 CheckOrigin decides alone", upgrade(&transport.UpgradeOptions{
 		Origins: []string{"*"}, CheckOrigin: func(*http.Request) bool { return false },
 	}), nil, wantRejected(403))

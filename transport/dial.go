@@ -41,6 +41,11 @@ type UpgradeOptions struct {
 	Origins []string
 	// CheckOrigin, if set, decides alone; Origins is not consulted.
 	CheckOrigin func(r *http.Request) bool
+	// AllowOriginWithoutScheme accepts an Origin that is only host[:port], which
+	// no browser sends but some libraries do, as the https origin of that name.
+	// If it has no port either, it is the request's own origin on any port.
+	// Without this such an Origin is refused, unless Origins has "*".
+	AllowOriginWithoutScheme bool
 	// Header is added to the response.
 	Header http.Header
 	// StatusCode is the 2xx status of the acceptance, 0 means 200. 204, 205

@@ -6,23 +6,36 @@ import (
 	"net/url"
 	"path"
 	"strings"
+
+	"github.com/towpath-go/towpath/transport"
 )
 
 // OriginAllowed is the Origin check of draft-ietf-webtrans-http2 "Session
 // Establishment" (a server verifies the Origin field) as the server's options
-// shape it:
+// shape it. CheckOrigin, if set, decides alone. Otherwise:
 //
 //   - a request without Origin is accepted: it does not come from a browser;
 //   - an origin with the scheme https and the host and port of the request's
 //     :authority is accepted, default ports being left out on both sides;
-//   - otherwise one of the patterns must match: [path.Match] on host[:port], or
+//   - otherwise one of Origins must match: [path.Match] on host[:port], or
 //     on scheme://host[:port] if the pattern contains "://". A default port may
 //     be written or not. Letter case does not count;
 //   - the opaque origin "null" matches the pattern "null" only;
 //   - the pattern "*" admits any Origin whatsoever, one that does not parse and
 //     several at once included.
-func OriginAllowed(r *http.Request, patterns []string) bool {
-	values := r.Header["Origin"]
+//
+// With AllowOriginWithoutScheme an Origin that is only host[:port] stands for the
+// https origin of that name. Without a port it is the request's own origin on
+// whatever port the request came to: the clients that leave out the scheme leave
+// out the port too. For the patterns it then has the default port.
+func OriginAllowed(r *http.Request, opts *transport.UpgradeOptions) bool {
+	if opts == nil {
+		opts = new(transport.UpgradeOptions)
+	}
+	if opts.CheckOrigin != nil {
+		return opts.CheckOrigin(r)
+	}
+	values, patterns := r.Header["Origin"], opts.Origins
 	if len(values) == 0 {
 		return true
 	}
@@ -43,10 +56,17 @@ func OriginAllowed(r *http.Request, patterns []string) bool {
 		return false
 	}
 	scheme, host, port, ok := parseOrigin(values[0])
+	authority := normalAuthority(r.Host)
+	if !ok && opts.AllowOriginWithoutScheme {
+		scheme, host, port, ok = parseOrigin("https://" + values[0])
+		if _, explicit := splitPort(values[0]); explicit == "" {
+			authority, _ = splitPort(authority)
+		}
+	}
 	if !ok {
 		return false
 	}
-	if scheme == "https" && joinPort(host, port) == normalAuthority(r.Host) {
+	if scheme == "https" && joinPort(host, port) == authority {
 		return true
 	}
 	names := []string{joinPort(host, port)}
