@@ -3,6 +3,11 @@ package peers
 // rows are all rows in the order of the document. Each is declared in the file
 // of the test that measures it.
 var rows = []*row{
+	wtgoClient,
+	wtgoClientNoFlow,
+	wtgoTransport,
+	wtgoServer,
+	wtgoServerNoFlow,
 	towpathH3,
 	towpathH2,
 	towpathH2Draft15,
