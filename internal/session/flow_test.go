@@ -238,3 +238,24 @@ func TestFlowControl(t *testing.T) {
 		}
 	}
 }
+
+// fails-components sends these; none of them is a limit for anything.
+func TestLegacyMaxStreamDataForNothing(t *testing.T) {
+	legacy := func(p *Params) { p.Dialect = transport.DialectLegacy }
+	t.Run("for a stream that only the peer sends on", func(t *testing.T) {
+		bubble(t, func(t *tester) {
+			t.writeCapsule(wtStream{id: 2}, capsule.MaxStreamData{StreamID: 2, MaximumStreamData: 16384})
+			t.wantAlive("an older peer's limit for its own stream")
+			t.writeCapsule(capsule.MaxStreamData{StreamID: 3, MaximumStreamData: 16384})
+			t.wantViolation("a stream that was not opened", transport.ViolationStreamState)
+		}, legacy)
+	})
+	t.Run("after WT_STOP_SENDING", func(t *testing.T) {
+		bubble(t, func(t *tester) {
+			t.writeCapsule(wtStream{id: 0}, capsule.StopSending{StreamID: 0, ErrorCode: 7}, capsule.MaxStreamData{StreamID: 0, MaximumStreamData: 1 << 20})
+			t.wantCapsule("the answer", capsule.ResetStream{StreamID: 0, ErrorCode: 7})
+			t.writeCapsule(capsule.StopSending{StreamID: 0, ErrorCode: 7})
+			t.wantViolation("a second WT_STOP_SENDING", transport.ViolationStreamState)
+		}, legacy)
+	})
+}
