@@ -37,7 +37,8 @@ type SessionError struct {
 	Remote bool
 	// Err is nil if an application closed the session: with a code, or
 	// cleanly without one. Otherwise it says what broke the session: a
-	// [*ProtocolError], a [*ResetError], or the connection's error.
+	// [*ProtocolError], a [*ResetError], a [*DialectError], or the connection's
+	// error.
 	Err error
 }
 
@@ -124,6 +125,19 @@ type ProtocolError struct {
 }
 
 func (e *ProtocolError) Error() string { return e.Violation.String() + ": " + e.Reason }
+
+// A DialectError says that a session with [DialectAuto] found out too late that
+// its peer speaks draft 15: what had been read or sent in the older drafts' way
+// cannot be corrected, so that a stream may have been cut short on either side.
+// It tells nothing of a mistake of the peer. Dialing again with the Config's
+// Dialect set to [DialectDraft15] avoids it.
+type DialectError struct {
+	Evidence string // for logs
+}
+
+func (e *DialectError) Error() string {
+	return "towpath: the peer turned out to speak draft 15, too late: " + e.Evidence
+}
 
 // A ResetError says that the peer, or the local transport, reset the session's
 // CONNECT stream or the connection with a transport error code.

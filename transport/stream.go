@@ -7,7 +7,9 @@ import (
 
 // A StreamID names a stream within its session. On HTTP/2 and WebSocket it is
 // the draft's dense per-session ID, on HTTP/3 the QUIC stream ID. In all of
-// them bit 0 says who opened the stream and bit 1 whether it is unidirectional.
+// them bit 0 says who opened the stream and bit 1 whether it is unidirectional. A
+// peer of an older HTTP/2 draft may give bit 0 the opposite meaning, see
+// DialectAuto; the ID is then the one on the wire.
 type StreamID uint64
 
 // ClientInitiated reports whether the client opened the stream.

@@ -16,6 +16,10 @@ type Trace struct {
 	// DatagramDropped is called for each datagram dropped here; outgoing tells
 	// the direction, age how long it had waited.
 	DatagramDropped func(outgoing bool, size int, age time.Duration)
+	// DialectLearned is called at most once, when a session with DialectAuto
+	// learns the peer's dialect: it is DialectDraft15 or DialectLegacy from
+	// then on. Evidence tells what the peer did, for logs.
+	DialectLearned func(d Dialect, evidence string)
 	// Closed is called once, with the error that ended the session.
 	Closed func(err *SessionError)
 }

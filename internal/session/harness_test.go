@@ -85,7 +85,7 @@ func script(t *testing.T, f func(*tester), change ...func(*Params)) {
 	for _, change := range change {
 		change(&p)
 	}
-	tt := &tester{TB: t, carrier: c, dialect: codecDialect(p.Dialect), dst: make([]byte, 16<<10)}
+	tt := &tester{TB: t, carrier: c, dialect: readingOf(p.Dialect).codec(), dst: make([]byte, 16<<10)}
 	tt.decoder.Dialect = tt.dialect
 	tt.s = New(p)
 	f(tt)

@@ -9,7 +9,8 @@ import (
 	"github.com/towpath-go/towpath/transport"
 )
 
-// Levels of what is logged: the session's beginning and end at levelSession,
+// Levels of what is logged: the session's beginning and end, and what was learned
+// of the peer's dialect, at levelSession,
 // capsules and stream events at levelCapsule.
 const (
 	levelSession = slog.LevelInfo
@@ -55,6 +56,7 @@ const (
 	eventDroppedOutgoing
 	eventDroppedIncoming
 	eventStream
+	eventDialect
 )
 
 // unlock frees the session's lock and does what is due.
@@ -125,6 +127,15 @@ func (s *Session) report(e event) {
 		}
 	case eventStream:
 		line = "stream"
+	case eventDialect:
+		d := transport.Dialect(e.value)
+		if s.logs(levelSession) {
+			s.log.Log(context.Background(), levelSession, "dialect learned", "session", s.id(), "dialect", d.String(), "evidence", e.text)
+		}
+		if s.trace.DialectLearned != nil {
+			s.trace.DialectLearned(d, e.text)
+		}
+		return
 	}
 	if s.debug {
 		s.log.Log(context.Background(), levelCapsule, line, "session", s.id(), "what", e.text, "value", e.value)

@@ -26,33 +26,33 @@ const (
 // They may be asked once the parity is known: nobody has opened a stream before.
 
 // isLocal reports whether this side opens the stream.
-func (s *Session) isLocal(id uint64) bool { return id&1 == s.localBit }
+func (s *Session) isLocal(id uint64) bool { return id&1 == s.localBit() }
 
 // localID returns the ID of a stream that this side opens, peerID that of one
 // that the peer opens. Index counts the streams of a kind.
-func (s *Session) localID(index uint64, k kind) uint64 { return streamID(index, k, s.localBit) }
-func (s *Session) peerID(index uint64, k kind) uint64  { return streamID(index, k, 1-s.localBit) }
+func (s *Session) localID(index uint64, k kind) uint64 { return streamID(index, k, s.localBit()) }
+func (s *Session) peerID(index uint64, k kind) uint64  { return streamID(index, k, 1-s.localBit()) }
 
 // streamID builds an ID: draft-ietf-webtrans-http2 "Stream IDs". Bit 1 says that
 // the stream is unidirectional.
 func streamID(index uint64, k kind, bit uint64) uint64 { return index<<2 | uint64(k)<<1 | bit }
 
-// localBit returns bit 0 of the streams that a side opens.
-func localBit(client bool, p Parity) uint64 {
-	if client == (p == ParitySwapped) {
+// localBit is bit 0 of the streams that this side opens.
+func (s *Session) localBit() uint64 {
+	if s.client == s.swapped {
 		return 1
 	}
 	return 0
 }
 
-// openingLocked settles the parity before this side opens a stream.
-func (s *Session) openingLocked() { s.parityDue = false }
+// opensFirstLocked settles the parity before this side opens a stream.
+func (s *Session) opensFirstLocked() { s.parityDue = false }
 
 // peerNamesFirstLocked settles the parity by an ID of the peer's. While it is
 // open this side has no stream, so whatever the peer names is the peer's own.
 func (s *Session) peerNamesFirstLocked(id uint64) {
 	if s.parityDue {
 		s.parityDue = false
-		s.localBit = 1 - id&1
+		s.swapped = s.isLocal(id)
 	}
 }

@@ -46,7 +46,15 @@ type flow struct {
 // at is the byte at a position of a flow.
 func at(id uint64, pos int) byte { return byte(pos*7 + pos>>8 + int(id)*31) }
 
-func newWorld(t testing.TB, program []byte) *world {
+// A tongue is what both sides of a world speak.
+type tongue struct {
+	dialect transport.Dialect
+	parity  Parity
+}
+
+var draft15 = tongue{dialect: transport.DialectDraft15}
+
+func newWorld(t testing.TB, program []byte, speak tongue) *world {
 	w := &world{TB: t, program: program, most: 1 << 20}
 	small := func(n int) int64 {
 		size := []int{1, 3, 100, 1000, 40_000, 300_000}[w.next()%6]
@@ -75,14 +83,14 @@ func newWorld(t testing.TB, program []byte) *world {
 		c := &testCarrier{}
 		w.sides[i] = &worldSide{carrier: c, flow: map[uint64]*flow{}, grams: map[string]int{}}
 		w.sides[i].s = New(Params{
-			Client: i == 0, Dialect: transport.DialectDraft15, Config: &configs[i], Local: limits[i], Peer: limits[1-i], Carrier: c,
+			Client: i == 0, Dialect: speak.dialect, Parity: speak.parity, Config: &configs[i], Local: limits[i], Peer: limits[1-i], Carrier: c,
 			Budget: sessionstate.NewBudget(1<<40, nil),
 			Limits: Limits{ // a program has no time to spend
 				Glitches: Rate{1e9, 1e9}, Resets: Rate{1e9, 1e9}, Control: Rate{1e9, 1e9}, TinyDatagrams: Rate{1e9, 1e9},
 			},
 		})
 	}
-	w.rules = newRules(t, limits)
+	w.rules = newRules(t, limits, speak)
 	return w
 }
 

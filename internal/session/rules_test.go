@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/transport"
 )
 
 // A rules watches the capsules that two sessions send to one another and fails
@@ -13,7 +14,8 @@ import (
 // reading of "Flow Control" and "Stream States".
 type rules struct {
 	testing.TB
-	sides [2]*sender
+	sides           [2]*sender
+	legacy, swapped bool
 }
 
 // A sender is what one side has sent, which the other has received at once.
@@ -47,8 +49,8 @@ type sentStream struct {
 	blocked       map[uint64]bool
 }
 
-func newRules(t testing.TB, limits [2]InitialLimits) *rules {
-	r := &rules{TB: t}
+func newRules(t testing.TB, limits [2]InitialLimits, speak tongue) *rules {
+	r := &rules{TB: t, legacy: speak.dialect != transport.DialectDraft15, swapped: speak.parity == ParitySwapped}
 	for i := range r.sides {
 		l := limits[i]
 		r.sides[i] = &sender{
@@ -59,6 +61,9 @@ func newRules(t testing.TB, limits [2]InitialLimits) *rules {
 		}
 	}
 	r.sides[0].other, r.sides[1].other = r.sides[1], r.sides[0]
+	for _, s := range r.sides {
+		s.decoder.Dialect = readingOf(speak.dialect).codec()
+	}
 	return r
 }
 
@@ -75,7 +80,7 @@ func (r *rules) sent(side int, p []byte) {
 	}
 }
 
-func (s *sender) mine(id uint64) bool { return id&1 == 0 == s.client }
+func (s *sender) mine(id uint64) bool { return id&1 == 0 == (s.client != s.r.swapped) }
 
 // exists reports whether a stream is open for this side to name.
 func (s *sender) exists(id uint64) bool {
@@ -132,7 +137,7 @@ func (s *sender) receives(id uint64, what string) *sentStream {
 func (s *sender) Stream(id uint64, fin bool, size uint64) error {
 	s.capsules++
 	s.streamCapsules++
-	opens := !s.exists(id)
+	opens, before := !s.exists(id), s.opened[kindOf(id)]
 	if opens {
 		k := kindOf(id)
 		if !s.mine(id) {
@@ -154,6 +159,16 @@ func (s *sender) Stream(id uint64, fin bool, size uint64) error {
 	}
 	if limit := s.other.stream(id).maxStreamData; st.bytes > limit {
 		s.r.Fatalf("H2-140: %d bytes on stream %d, %d allowed", st.bytes, id, limit)
+	}
+	if s.r.legacy {
+		switch {
+		case opens && (size > 0 || fin || id>>2 != before):
+			s.r.Fatalf("stream %d of %d opened by %d bytes, FIN %t", id, before, size, fin)
+		case fin && size > 0:
+			s.r.Fatalf("FIN of stream %d with %d bytes", id, size)
+		case capsule.StreamHeaderLen(id, size)+int(size) > maxLegacyCapsule:
+			s.r.Fatalf("a capsule with %d bytes", size)
+		}
 	}
 	if capsule.StreamHeaderLen(id, size)+int(size) > maxStreamCapsule {
 		s.r.Fatalf("a capsule with %d bytes", size)

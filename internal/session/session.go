@@ -74,10 +74,10 @@ type Params struct {
 // Fill for what goes out.
 type Session struct {
 	// The following never change.
+	client  bool
 	cfg     transport.Config
 	carrier Carrier
 	budget  *sessionstate.Budget
-	dialect capsule.Dialect
 	local   InitialLimits
 	peer    InitialLimits
 	info    transport.Info
@@ -109,13 +109,15 @@ type Session struct {
 	after after // what is to be done once the lock is free
 	idle  bool  // Fill returned nothing, so the carrier waits for Wake
 
-	stats     transport.Stats
-	rtt       time.Duration // the carrier's, some time ago; 0 if unknown
-	streams   map[uint64]*stream
-	localBit  uint64          // bit 0 of the IDs that this side opens
-	parityDue bool            // it is not settled yet
-	opened    [2]localStreams // by kind
-	accepted  [2]peerStreams  // by kind
+	swapped   bool // the client opens odd IDs, the server even ones
+	parityDue bool // it is not settled yet
+	dialect   dialect
+
+	stats    transport.Stats
+	rtt      time.Duration // the carrier's, some time ago; 0 if unknown
+	streams  map[uint64]*stream
+	opened   [2]localStreams // by kind
+	accepted [2]peerStreams  // by kind
 
 	credit      sessionstate.SendCredit    // level 4, to the peer
 	window      sessionstate.ReceiveWindow // level 4, from the peer
@@ -139,10 +141,10 @@ var _ transport.Session = (*Session)(nil)
 func New(p Params) *Session {
 	now := time.Now()
 	s := &Session{
+		client:  p.Client,
 		cfg:     p.Config.WithDefaults(),
 		carrier: p.Carrier,
 		budget:  p.Budget,
-		dialect: codecDialect(p.Dialect),
 		local:   p.Local,
 		peer:    p.Peer,
 		info:    p.Info,
@@ -166,8 +168,9 @@ func New(p Params) *Session {
 	s.log = s.cfg.Logger
 	s.debug = s.logs(levelCapsule)
 	s.reader.s = s
-	s.reader.decoder.Dialect = s.dialect
-	s.localBit, s.parityDue = localBit(p.Client, p.Parity), p.Parity == ParityLearn
+	s.dialect.reading = readingOf(p.Dialect)
+	s.reader.decoder.Dialect = s.dialect.reading.codec()
+	s.swapped, s.parityDue = p.Parity == ParitySwapped, p.Parity == ParityLearn
 	s.credit = sessionstate.NewSendCredit(p.Peer.MaxData)
 	s.window = sessionstate.NewSessionWindow(p.Local.MaxData, uint64(s.cfg.InitialSessionWindow), uint64(s.cfg.MaxSessionWindow))
 	for k := range s.opened {
@@ -192,7 +195,7 @@ func New(p Params) *Session {
 	s.after = after{} // Fill has not been asked yet, so nobody is to be woken
 	s.mu.Unlock()
 	if s.logs(levelSession) {
-		s.log.Log(context.Background(), levelSession, "session opened", "session", s.id(), "protocol", s.info.Protocol.String())
+		s.log.Log(context.Background(), levelSession, "session opened", "session", s.id(), "protocol", s.info.Protocol.String(), "dialect", p.Dialect.String())
 	}
 	return s
 }
@@ -284,12 +287,4 @@ func (k kind) String() string {
 		return "uni"
 	}
 	return "bidi"
-}
-
-// codecDialect is the reading that a session begins with.
-func codecDialect(d transport.Dialect) capsule.Dialect {
-	if d == transport.DialectDraft15 {
-		return capsule.Draft15
-	}
-	return capsule.Legacy
 }

@@ -195,8 +195,13 @@ func (s *Session) endLocked(err *transport.SessionError) {
 	s.stats.DatagramsDroppedIncoming += uint64(s.received.Len())
 	s.chargeLocked(-s.received.Clear() - len(s.reader.datagram))
 	s.reader.datagram, s.reader.stream = nil, nil
+	s.dropHeldLocked()
 	for _, st := range s.streams {
-		if !st.accepted || st.recv.state != recvDataRecvd {
+		if st.recv.state == recvHeld && err.Remote && err.Err == nil {
+			// A peer that closes in good order has ended what it wanted to end.
+			must(st.recv.on(recvEventFin))
+		}
+		if !st.accepted || st.recv.state != recvDataRecvd && st.recv.state != recvHeld {
 			s.discardRecvLocked(st)
 		}
 	}
@@ -217,8 +222,18 @@ func (s *Session) dropDatagramsLocked() {
 	s.chargeLocked(-s.outgoing.datagrams.Clear())
 }
 
-// failLocked ends the session because the peer broke a rule.
+// failLocked ends the session because the peer broke a rule, or because what was
+// done on a wrong supposition of its dialect cannot be undone.
 func (s *Session) failLocked(err error) {
+	if de, ok := err.(*transport.DialectError); ok {
+		s.dropUnsentLocked()
+		s.endLocked(&transport.SessionError{Err: de})
+		s.dropStreamsLocked()
+		if s.enterLocked(sessionstate.EventAbort) {
+			s.after.add(afterCancel)
+		}
+		return
+	}
 	pe := protocolError(err)
 	s.dropUnsentLocked()
 	s.endLocked(&transport.SessionError{Err: pe})

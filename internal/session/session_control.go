@@ -125,24 +125,32 @@ func (f *filler) fillStream(st *stream, buf []byte) bool {
 		if !f.announce(st, buf) {
 			return false
 		}
-		c := capsule.ResetStream{StreamID: st.id, ErrorCode: uint64(h.code), ReliableSize: h.sent}
-		if !f.control(c.Append(buf)) {
-			return false
+		if !h.ended {
+			c := capsule.ResetStream{StreamID: st.id, ErrorCode: uint64(h.code), ReliableSize: h.sent}
+			if !f.control(c.Append(buf)) {
+				return false
+			}
+			s.dialect.behind(h)
+			f.sent(c)
 		}
 		must(h.on(sendEventResetSent))
-		f.sent(c)
 		s.outgoing.sched.leave(&st.ent)
 		s.sentAllLocked(st)
 	}
-	if h.wantsFin() {
-		if f.n > 0 && f.room() < capsule.MaxStreamHeader {
+	switch {
+	case !h.wantsFin():
+	case h.ended:
+		must(h.on(sendEventFinSent))
+		s.sentAllLocked(st)
+	default:
+		if s.dialect.reading.tolerant() && !f.announce(st, buf) || f.n > 0 && f.room() < capsule.MaxStreamHeader {
 			return false
 		}
 		s.sendData(f, st, 0, true)
 	}
 	// Of a session that is being closed nobody reads any more.
 	reads := s.err == nil
-	if reads && r.stop == stopDue {
+	if reads && r.stop == stopDue && r.state == recvOpen {
 		if !f.announce(st, buf) {
 			return false
 		}
@@ -164,11 +172,11 @@ func (f *filler) fillStream(st *stream, buf []byte) bool {
 		}
 	}
 	if h.hasData() && h.credit.Available() == 0 {
-		if f.n > 0 && f.room() < capsule.MaxStreamHeader+maxControl {
+		if !f.announce(st, buf) || f.n > 0 && f.room() < maxControl {
 			return false
 		}
 		if limit, ok := h.credit.TakeBlocked(); ok {
-			f.announce(st, buf)
+			s.dialect.behind(h)
 			c := capsule.StreamDataBlocked{StreamID: st.id, MaximumStreamData: limit}
 			f.put(c.Append(buf))
 			s.abuse.sent(maxControl)
@@ -183,15 +191,29 @@ func (f *filler) fillStream(st *stream, buf []byte) bool {
 
 // announce appends an empty WT_STREAM if the peer does not know the stream: the
 // draft promises that a stream is opened by WT_STREAM, and by nothing else
-// (H2-129).
+// (H2-129). To peers of older drafts, which need not know that a stream opens
+// all below it, those are announced first.
 func (f *filler) announce(st *stream, buf []byte) bool {
 	s := f.s
 	if s.knownLocked(st) {
 		return true
 	}
-	if !f.control(capsule.AppendStreamHeader(buf, false, s.dialect, st.id, 0)) {
-		return false
+	index, k := st.id>>2, kindOf(st.id)
+	l := &s.opened[k]
+	from := index
+	if s.dialect.reading.tolerant() {
+		from = l.announced
 	}
-	s.announcedLocked(st)
+	for i := from; i <= index; i++ {
+		next := s.streams[s.localID(i, k)]
+		if next == nil {
+			continue // given up when the session was closed
+		}
+		if !f.control(capsule.AppendStreamHeader(buf, false, s.dialect.reading.codec(), next.id, 0)) {
+			return false
+		}
+		s.dialect.sent(&next.send, false)
+		s.announcedLocked(next)
+	}
 	return true
 }

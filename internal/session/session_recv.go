@@ -101,12 +101,23 @@ func (r *reader) Stream(id uint64, fin bool, size uint64) error {
 	if what == notOpen {
 		return stateError("WT_STREAM on stream %d, which this side has not opened", id)
 	}
-	if what == forgotten || st.recv.on(recvEventData) != accepted {
+	if what == forgotten {
+		return s.endedError("WT_STREAM", id)
+	}
+	if s.dialect.reading == readingPrior {
+		if fin, err = r.learnFin(st, fin, size); err != nil {
+			return err
+		}
+		r.fin = fin
+	}
+	if st.recv.on(recvEventData) != accepted {
 		return stateError("WT_STREAM on stream %d, which cannot receive", id)
 	}
-	if size == 0 && !fin && (s.isLocal(id) || id>>2 < opened) {
+	first := !st.recv.begun
+	st.recv.begun = true
+	if size == 0 && !fin && (s.isLocal(id) || id>>2 < opened) && !(first && s.dialect.reading.tolerant()) {
 		// draft-ietf-webtrans-http2 "WT_STREAM Capsule": an empty one is to
-		// open the stream or to end it.
+		// open the stream or to end it. Peers of older drafts begin with one.
 		if err := s.abuse.glitch(r.now, "empty WT_STREAM"); err != nil {
 			return err
 		}
@@ -122,6 +133,17 @@ func (r *reader) Stream(id uint64, fin bool, size uint64) error {
 	}
 	r.stream = st
 	return nil
+}
+
+// learnFin takes the evidence that a WT_STREAM is, and returns whether it has FIN
+// as it is read from now on.
+func (r *reader) learnFin(st *stream, fin bool, size uint64) (bool, error) {
+	s := r.s
+	err := s.learnLocked(st, "WT_STREAM")
+	if err == nil && size == 0 {
+		err = s.learnFromEmptyLocked(st, fin)
+	}
+	return fin != (s.dialect.reading == readingDraft15), err
 }
 
 // StreamData implements capsule.Handler.
@@ -146,12 +168,15 @@ func (r *reader) StreamData(p []byte, last bool) error {
 		}
 		return nil
 	}
-	if r.fin {
-		must(st.recv.on(recvEventFin))
-		s.abuse.endedCleanly()
-		s.forgetLocked(st)
-	}
 	r.stream = nil
+	if r.fin {
+		s.abuse.endedCleanly()
+		if s.dialect.reading != readingPrior {
+			s.finLocked(st)
+			return nil
+		}
+		s.holdLocked(st, r.now)
+	}
 	if st.readable != nil {
 		signal(st.readable)
 	}
@@ -239,8 +264,17 @@ func (r *reader) whileClosing(c capsule.Capsule) error {
 
 func (r *reader) resetStream(c capsule.ResetStream) error {
 	s := r.s
+	if c.SizeAbsent && s.dialect.reading == readingPrior {
+		// Drafts up to 08 have no Reliable Size.
+		if err := s.decideLocked(readingLegacy, c.Type().String()+" had no Reliable Size"); err != nil {
+			return err
+		}
+	}
 	st, err := s.recvPartLocked(c, c.StreamID)
 	if err != nil {
+		return err
+	}
+	if err := s.learnLocked(st, c.Type().String()); err != nil {
 		return err
 	}
 	if st.recv.stop != stopSent { // else this side asked for it
@@ -254,7 +288,7 @@ func (r *reader) resetStream(c capsule.ResetStream) error {
 		if c.ErrorCode > math.MaxUint32 {
 			return violation(transport.ViolationGeneric, "%v: code of more than 32 bits", c)
 		}
-		if size := st.recv.win.Received(); c.ReliableSize != size && !(s.dialect == capsule.Legacy && (c.SizeAbsent || c.ReliableSize > size)) {
+		if size := st.recv.win.Received(); c.ReliableSize != size && !(s.dialect.reading.tolerant() && (c.SizeAbsent || c.ReliableSize > size)) {
 			return stateError("%v after %d bytes", c, st.recv.win.Received())
 		}
 	}
@@ -328,7 +362,7 @@ func (s *Session) recvPartLocked(c capsule.Capsule, id uint64) (*stream, error) 
 	case what == notOpen:
 		return nil, stateError("%v on a stream that was not opened", c)
 	case what == forgotten:
-		return nil, stateError("%v on a stream that has ended", c)
+		return nil, s.endedError(c.Type().String(), id)
 	}
 	return st, nil
 }

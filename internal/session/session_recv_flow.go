@@ -10,7 +10,7 @@ import (
 // first capsule.
 func (r *reader) raised(c capsule.Capsule, change sessionstate.Change, limit, initial uint64) error {
 	switch {
-	case change == sessionstate.Lowered && (r.s.dialect != capsule.Legacy || limit != initial):
+	case change == sessionstate.Lowered && !(r.s.dialect.reading.tolerant() && limit == initial):
 		return flowError("%v lowers a limit", c)
 	case change != sessionstate.Raised:
 		// To peers of older drafts what their settings said is no limit that a
@@ -34,8 +34,8 @@ func (r *reader) repeated(c capsule.Capsule, last *uint64, limit uint64) error {
 
 func (r *reader) maxStreamData(c capsule.MaxStreamData) error {
 	s := r.s
-	legacy := s.dialect == capsule.Legacy
-	if legacy && kindOf(c.StreamID) == uni && !s.isLocal(c.StreamID) {
+	tolerant := s.dialect.reading.tolerant()
+	if tolerant && kindOf(c.StreamID) == uni && !s.isLocal(c.StreamID) {
 		// fails-components gives every stream a limit, also those that it
 		// alone sends on.
 		return nil
@@ -46,14 +46,19 @@ func (r *reader) maxStreamData(c capsule.MaxStreamData) error {
 	}
 	switch st.send.on(sendEventMaxStreamData) {
 	case wrongState:
-		if legacy {
+		if tolerant {
 			return nil // it gives credit for what it discards, too
 		}
 		return stateError("%v after WT_STOP_SENDING", c)
 	case ignored:
 		return nil
 	}
+	first := !st.send.limited
+	st.send.limited = true
 	change := st.send.credit.Raise(c.MaximumStreamData)
+	if first && change != sessionstate.Raised && tolerant {
+		return nil // said of every stream, whatever the settings said
+	}
 	err = r.raised(c, change, st.send.credit.Limit(), s.initialSendLimit(c.StreamID))
 	if err == nil {
 		s.readyLocked(st)
@@ -86,6 +91,9 @@ func (r *reader) maxStreams(c capsule.MaxStreams) error {
 func (r *reader) streamDataBlocked(c capsule.StreamDataBlocked) error {
 	st, err := r.s.recvPartLocked(c, c.StreamID)
 	if err != nil {
+		return err
+	}
+	if err := r.s.learnLocked(st, c.Type().String()); err != nil {
 		return err
 	}
 	if st.recv.on(recvEventDataBlocked) != accepted {

@@ -8,8 +8,11 @@ import (
 )
 
 const (
-	// maxStreamCapsule is the longest WT_STREAM capsule sent, header included.
+	// maxStreamCapsule is the longest WT_STREAM capsule sent, header included,
+	// and maxLegacyCapsule that to peers of older drafts, some of which close
+	// the session for longer ones.
 	maxStreamCapsule = 16 << 10
+	maxLegacyCapsule = 8 << 10
 	// minStreamRoom is the room below which a stream's bytes rather wait for
 	// the next Fill than go out in a short capsule at dst's end.
 	minStreamRoom = 128
@@ -235,15 +238,25 @@ func (f *filler) fillData() bool {
 	}
 	st := e.st
 	h := &st.send
+	longest := maxStreamCapsule
+	if s.dialect.reading.tolerant() {
+		if !s.knownLocked(st) {
+			// Control that waited for it goes next.
+			var buf [capsule.MaxStreamHeader]byte
+			return f.announce(st, buf[:0])
+		}
+		longest = maxLegacyCapsule
+	}
 	data := min(uint64(h.buf.n), h.credit.Available(), s.credit.Available())
 	room := f.room()
-	if f.n > 0 && room < minStreamRoom && capsule.StreamHeaderLen(st.id, data)+int(min(data, maxStreamCapsule)) > room {
+	if f.n > 0 && room < minStreamRoom && capsule.StreamHeaderLen(st.id, data)+int(min(data, uint64(longest))) > room {
 		return false
 	}
-	most := min(max(room, minStreamCapsule), maxStreamCapsule)
-	header := capsule.StreamHeaderLen(st.id, min(data, maxStreamCapsule))
+	most := min(max(room, minStreamCapsule), longest)
+	header := capsule.StreamHeaderLen(st.id, min(data, uint64(longest)))
 	size := int(min(data, uint64(most-header)))
-	fin := h.state == sendFinDue && size == h.buf.n
+	// Peers of older drafts lose a FIN that comes with data in two frames.
+	fin := h.state == sendFinDue && size == h.buf.n && !s.dialect.reading.tolerant()
 	s.sendData(f, st, size, fin)
 	return true
 }
@@ -252,7 +265,7 @@ func (f *filler) fillData() bool {
 func (s *Session) sendData(f *filler, st *stream, size int, fin bool) {
 	h := &st.send
 	var buf [minStreamCapsule + capsule.MaxStreamHeader]byte
-	header := capsule.AppendStreamHeader(buf[:0], fin, s.dialect, st.id, uint64(size))
+	header := capsule.AppendStreamHeader(buf[:0], fin, s.dialect.reading.codec(), st.id, uint64(size))
 	held := h.buf.held
 	if total := len(header) + size; total <= f.room() {
 		f.n += copy(f.dst[f.n:], header)
@@ -270,6 +283,7 @@ func (s *Session) sendData(f *filler, st *stream, size int, fin bool) {
 	s.credit.Use(uint64(size))
 	s.stats.BytesSent += uint64(size)
 	s.abuse.sent(len(header) + size)
+	s.dialect.sent(h, fin)
 	s.announcedLocked(st)
 	if size > 0 {
 		s.outgoing.sched.charge(&st.ent, len(header)+size)

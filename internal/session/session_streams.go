@@ -102,7 +102,7 @@ func (s *Session) tryOpen(k kind) (*stream, error) {
 	if l.limit.Available() > 0 {
 		signal(l.credit) // for another caller that waits
 	}
-	s.openingLocked()
+	s.opensFirstLocked()
 	st := s.newStreamLocked(s.localID(index, k))
 	st.accepted = true
 	s.stats.StreamsOpened++
@@ -267,6 +267,9 @@ func (s *Session) announceStreamsLocked(k kind) {
 func (s *Session) forgetLocked(st *stream) {
 	if !st.accepted || !st.send.final() || !st.recv.final() || s.streams[st.id] != st {
 		return
+	}
+	if st.send.state == sendDataSent || st.recv.state == recvDataRead {
+		s.dialect.stake()
 	}
 	s.dropLocked(st)
 	if !s.isLocal(st.id) {

@@ -132,6 +132,9 @@ func (st *stream) tryWrite(p []byte) (n int, wait <-chan struct{}, err error) {
 		return 0, nil, st.send.err
 	case st.send.state != sendOpen:
 		return 0, nil, errWriteAfterClose
+	case st.send.ended && len(p) > 0:
+		s.misreadLocked(st)
+		return 0, nil, s.err
 	}
 	n = min(len(p), s.cfg.StreamSendBuffer-st.send.buf.n)
 	if n > 0 {
@@ -179,6 +182,10 @@ func (st *stream) cancelWrite(code transport.StreamErrorCode) {
 		return // only the FIN is left, which is as good as sent
 	}
 	if st.send.on(sendEventCancel) == accepted {
+		if st.send.ended {
+			s.misreadLocked(st)
+			return
+		}
 		s.abortSendLocked(st, uint32(code), false)
 	}
 	s.forgetLocked(st)
@@ -249,6 +256,7 @@ func (st *stream) tryRead(p []byte) (n int, wait <-chan struct{}, err error) {
 			s.readLocked(st, n)
 		}
 		if r.buf.n == 0 && r.on(recvEventRead) == accepted {
+			s.dialect.stake()
 			s.forgetLocked(st)
 		}
 		if n == 0 {
@@ -257,6 +265,10 @@ func (st *stream) tryRead(p []byte) (n int, wait <-chan struct{}, err error) {
 		return n, nil, err
 	}
 	if s.err != nil {
+		if r.state == recvHeld && r.err == nil && r.buf.n > 0 {
+			// Nobody knows any more whether it is all, so no end follows.
+			return st.takeLocked(p), nil, nil
+		}
 		return 0, nil, s.err
 	}
 	if r.err != nil {
@@ -290,7 +302,7 @@ func (st *stream) cancelRead(code transport.StreamErrorCode) {
 	r := &st.recv
 	if s.err != nil {
 		// Only what is kept for reading after the end is left to give up.
-		if r.state == recvDataRecvd {
+		if r.state == recvDataRecvd || r.state == recvHeld {
 			r.on(recvEventCancel)
 			r.err = s.err
 			s.chargeLocked(-r.buf.held)

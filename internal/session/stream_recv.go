@@ -16,6 +16,9 @@ const (
 	recvNone recvState = iota
 	// recvOpen is "Recv".
 	recvOpen
+	// recvHeld is recvDataRecvd if the peer speaks the dialect that it is
+	// supposed to speak, and otherwise recvOpen. The application is not told.
+	recvHeld
 	// recvDataRecvd is "Size Known" and "Data Recvd": the FIN is here, and
 	// with it every byte. The application has not read them all.
 	recvDataRecvd
@@ -34,7 +37,9 @@ type recvEvent uint8
 
 const (
 	recvEventData        recvEvent = iota // header of a WT_STREAM capsule received
-	recvEventFin                          // last byte of a FIN capsule received
+	recvEventFin                          // last byte of a FIN capsule received, or known to have been
+	recvEventHold                         // last byte of what is supposed to be a FIN capsule received
+	recvEventReopen                       // what was taken for FIN was none
 	recvEventReset                        // WT_RESET_STREAM received
 	recvEventDataBlocked                  // WT_STREAM_DATA_BLOCKED received
 	recvEventRead                         // the application read the end, or was told of the reset
@@ -64,51 +69,64 @@ type recvHalf struct {
 
 	code uint32 // of WT_STOP_SENDING, due or sent
 
+	begun bool // a WT_STREAM has come
+
 	// blocked is the limit of the last WT_STREAM_DATA_BLOCKED, plus one.
 	blocked uint64
 }
 
 // on applies an event.
 //
-//	               data     FIN        RESET       DATA_BLOCKED  read       cancel     STOP sent
-//	recvOpen       accept   DataRecvd  ResetRecvd  accept        bug        stopDue    stopSent
-//	  cancelled    accept   DataRead   ResetRead   accept        bug        ignore     stopSent
-//	recvDataRecvd  wrong    bug        wrong       wrong         DataRead   DataRead   bug
-//	recvResetRecvd wrong    bug        wrong       wrong         ResetRead  ResetRead  bug
-//	recvDataRead   wrong    bug        wrong       wrong         ignore     ignore     bug
-//	recvResetRead  wrong    bug        wrong       wrong         ignore     ignore     bug
-//	recvNone       wrong    bug        wrong       wrong         bug        bug        bug
+//	               data     FIN        hold    reopen  RESET       DATA_BLOCKED  read       cancel     STOP sent
+//	recvOpen       accept   DataRecvd  Held    ignore  ResetRecvd  accept        bug        stopDue    stopSent
+//	  cancelled    accept   DataRead   Held    ignore  ResetRead   accept        bug        ignore     stopSent
+//	recvHeld       wrong    DataRecvd  bug     Open    wrong       wrong         bug        stopDue    bug
+//	  cancelled    wrong    DataRead   bug     Open    wrong       wrong         bug        ignore     bug
+//	recvDataRecvd  wrong    bug        bug     Open    wrong       wrong         DataRead   DataRead   bug
+//	recvResetRecvd wrong    bug        bug     ignore  wrong       wrong         ResetRead  ResetRead  bug
+//	recvDataRead   wrong    bug        bug     ignore  wrong       wrong         ignore     ignore     bug
+//	  cancelled    wrong    bug        bug     Open    wrong       wrong         ignore     ignore     bug
+//	recvResetRead  wrong    bug        bug     ignore  wrong       wrong         ignore     ignore     bug
+//	recvNone       wrong    bug        bug     ignore  wrong       wrong         bug        bug        bug
 //
-// FIN is a bug outside recvOpen because its capsule's header was accepted as
-// data there, and nothing of the peer's can come between.
+// FIN and hold are bugs outside recvOpen because the capsule's header was
+// accepted as data there, and nothing of the peer's can come between. Reopening
+// makes a needless WT_STOP_SENDING due again. A part whose end the application
+// has read is never asked to reopen: the session ends then.
 func (h *recvHalf) on(e recvEvent) verdict {
 	cancelled := h.stop != stopNone
-	if h.state == recvOpen {
+	if h.state == recvOpen || h.state == recvHeld {
 		switch e {
-		case recvEventData, recvEventDataBlocked:
-			return accepted
-		case recvEventFin, recvEventReset:
-			switch {
-			case e == recvEventFin && cancelled:
+		case recvEventFin:
+			h.state = recvDataRecvd
+			if cancelled {
 				h.state = recvDataRead
-			case e == recvEventFin:
-				h.state = recvDataRecvd
-			case cancelled:
-				h.state = recvResetRead
-			default:
-				h.state = recvResetRecvd
 			}
-			if h.stop == stopDue {
-				// draft-ietf-webtrans-http2 "WT_STOP_SENDING Capsule": not
-				// after the peer has ended the stream.
-				h.stop = stopMoot
-			}
+			h.ended()
 			return accepted
 		case recvEventCancel:
 			if cancelled {
 				return ignored
 			}
 			h.stop = stopDue
+			return accepted
+		}
+	}
+	if h.state == recvOpen {
+		switch e {
+		case recvEventData, recvEventDataBlocked:
+			return accepted
+		case recvEventHold:
+			h.state = recvHeld
+			return accepted
+		case recvEventReopen:
+			return ignored
+		case recvEventReset:
+			h.state = recvResetRecvd
+			if cancelled {
+				h.state = recvResetRead
+			}
+			h.ended()
 			return accepted
 		case recvEventStopSent:
 			if h.stop != stopDue {
@@ -122,6 +140,21 @@ func (h *recvHalf) on(e recvEvent) verdict {
 	switch e {
 	case recvEventData, recvEventReset, recvEventDataBlocked:
 		return wrongState
+	case recvEventReopen:
+		switch h.state {
+		case recvHeld, recvDataRecvd:
+		case recvDataRead:
+			if !cancelled {
+				return ignored
+			}
+		default:
+			return ignored
+		}
+		h.state = recvOpen
+		if h.stop == stopMoot {
+			h.stop = stopDue
+		}
+		return accepted
 	case recvEventRead, recvEventCancel:
 		switch h.state {
 		case recvDataRecvd:
@@ -139,6 +172,14 @@ func (h *recvHalf) on(e recvEvent) verdict {
 		return accepted
 	}
 	return bug
+}
+
+// ended makes WT_STOP_SENDING needless: draft-ietf-webtrans-http2
+// "WT_STOP_SENDING Capsule", not after the peer has ended the stream.
+func (h *recvHalf) ended() {
+	if h.stop == stopDue {
+		h.stop = stopMoot
+	}
 }
 
 // final reports whether nothing can arrive any more, and the application knows

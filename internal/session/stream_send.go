@@ -39,6 +39,7 @@ const (
 	sendEventMaxStreamData                  // WT_MAX_STREAM_DATA received
 	sendEventFinSent                        // FIN handed to the carrier
 	sendEventResetSent                      // WT_RESET_STREAM handed to the carrier
+	sendEventFinMisread                     // the peer took FIN for something else
 )
 
 // A verdict is what a state machine says of an event.
@@ -68,6 +69,11 @@ type sendHalf struct {
 	// cancelled it, or a Write returned the peer's code.
 	told bool
 
+	// put says that a WT_STREAM without FIN went out before the peer's dialect
+	// was known, ended that it was FIN to the peer and nothing may follow.
+	put, ended bool
+	limited    bool // a WT_MAX_STREAM_DATA arrived
+
 	credit sessionstate.SendCredit
 	sent   uint64 // stream data handed to the carrier; the Reliable Size of a reset
 	buf    buffer // accepted by Write, not handed over
@@ -77,13 +83,13 @@ type sendHalf struct {
 
 // on applies an event.
 //
-//	              close     cancel      STOP_SENDING   MAX_STREAM_DATA   FIN sent   RESET sent
-//	sendOpen      FinDue    ResetDue    ResetDue       take              bug        bug
-//	sendFinDue    ignore    ResetDue    ResetDue       take              DataSent   bug
-//	sendResetDue  ignore    ignore      note           ignore            bug        ResetSent
-//	sendDataSent  ignore    ignore      note           ignore            bug        bug
-//	sendResetSent ignore    ignore      note           ignore            bug        bug
-//	sendNone      bug       bug         wrong state    wrong state       bug        bug
+//	              close     cancel      STOP_SENDING   MAX_STREAM_DATA   FIN sent   RESET sent   FIN misread
+//	sendOpen      FinDue    ResetDue    ResetDue       take              bug        bug          ignore
+//	sendFinDue    ignore    ResetDue    ResetDue       take              DataSent   bug          ignore
+//	sendResetDue  ignore    ignore      note           ignore            bug        ResetSent    ignore
+//	sendDataSent  ignore    ignore      note           ignore            bug        bug          FinDue
+//	sendResetSent ignore    ignore      note           ignore            bug        bug          ignore
+//	sendNone      bug       bug         wrong state    wrong state       bug        bug          ignore
 //
 // A second WT_STOP_SENDING, and WT_MAX_STREAM_DATA after one, are the wrong
 // state everywhere.
@@ -96,6 +102,12 @@ func (h *sendHalf) on(e sendEvent) verdict {
 		if e == sendEventStopSending {
 			h.stopRecvd = true
 		}
+	case sendEventFinMisread:
+		if h.state != sendDataSent {
+			return ignored
+		}
+		h.state = sendFinDue
+		return accepted
 	default:
 		if h.state == sendNone {
 			return bug

@@ -377,3 +377,6 @@ func pattern(seed byte, n int) []byte {
 	rand.NewChaCha8([32]byte{seed}).Read(p)
 	return p
 }
+
+// aHasEvenIDs reports whether bit 0 of the IDs of a's streams is to be 0.
+func (e *env) aHasEvenIDs() bool { return e.aIsClient != e.caps.SwappedStreamIDs }

@@ -22,7 +22,7 @@ var streamCases = append([]testCase{
 		e.wantEOF(y)
 		e.wantEOF(x)
 		for _, st := range []transport.Stream{x, y} {
-			if id := st.StreamID(); id != x.StreamID() || id.Uni() || id.ClientInitiated() != e.aIsClient {
+			if id := st.StreamID(); id != x.StreamID() || id.Uni() || id.ClientInitiated() != e.aHasEvenIDs() {
 				e.Fatalf("stream %d, opened as %d, by the client: %v", id, x.StreamID(), e.aIsClient)
 			}
 		}
@@ -33,7 +33,7 @@ var streamCases = append([]testCase{
 		e.finish(x)
 		y := e.acceptUni(e.b)
 		e.wantRest(y, []byte("post"))
-		if id := y.StreamID(); id != x.StreamID() || !id.Uni() || id.ClientInitiated() != e.aIsClient {
+		if id := y.StreamID(); id != x.StreamID() || !id.Uni() || id.ClientInitiated() != e.aHasEvenIDs() {
 			e.Fatalf("stream %d, opened as %d, by the client: %v", id, x.StreamID(), e.aIsClient)
 		}
 	}},
@@ -156,7 +156,7 @@ var narrow = transport.Config{
 func testStreamIDs(e *env) {
 	const n = 5
 	want := func(class uint64, i int) transport.StreamID {
-		if !e.aIsClient {
+		if !e.aHasEvenIDs() {
 			class |= 1
 		}
 		return transport.StreamID(uint64(i)<<2 | class)

@@ -43,6 +43,9 @@ type Caps struct {
 	// DenseStreamIDs says that each class of streams is numbered from the
 	// first without gaps, and that streams are accepted in that order.
 	DenseStreamIDs bool
+	// SwappedStreamIDs says that bit 0 of an ID is 1 for the client's streams,
+	// as with the peers of older HTTP/2 drafts that have it so.
+	SwappedStreamIDs bool
 	// LateReceived says that Stats.BytesReceived counts a stream's bytes only
 	// when they are read or the stream's end has arrived: quic-go does not
 	// tell of them earlier.
