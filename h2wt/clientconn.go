@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/towpath-go/towpath/internal/cork"
 	"github.com/towpath-go/towpath/internal/h2conn"
 	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
@@ -34,7 +35,7 @@ type ClientConn struct {
 // Cork wraps a connection that a client will run TLS on, so that large
 // transfers need fewer system calls. [NewClientConn] finds it under the
 // tls.Conn. Everything works without it.
-func Cork(nc net.Conn) net.Conn { return newCorkConn(nc) }
+func Cork(nc net.Conn) net.Conn { return cork.New(nc) }
 
 // NewClientConn makes a client's connection of tc, which must offer "h2" by ALPN
 // and TLS 1.3, or 1.2 with the extended master secret; it runs the handshake if
@@ -67,7 +68,7 @@ func NewClientConn(ctx context.Context, tc *tls.Conn, cfg *Config) (*ClientConn,
 	h2cfg := c.cfg.h2()
 	h2cfg.OnSettings = c.settingsCheck()
 	h2cfg.OnGoAway = func(uint32, http2.ErrCode) { c.sessions.peerAway() }
-	c.h2 = h2conn.Client(newRecordConn(tc), h2cfg)
+	c.h2 = h2conn.Client(cork.NewTLSConn(tc), h2cfg)
 	select {
 	case <-c.h2.SettingsReceived():
 	case <-c.h2.Done():

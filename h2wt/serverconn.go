@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2"
 
+	"github.com/towpath-go/towpath/internal/cork"
 	"github.com/towpath-go/towpath/internal/h2conn"
 	"github.com/towpath-go/towpath/internal/handshake"
 	"github.com/towpath-go/towpath/internal/sessionstate"
@@ -73,7 +74,7 @@ func newServerConn(srv *server, hs *http.Server, tc *tls.Conn, h http.Handler) *
 		}
 	}
 	serverTimeouts(cfg, hs)
-	c.h2 = h2conn.Server(newRecordConn(tc), cfg, c)
+	c.h2 = h2conn.Server(cork.NewTLSConn(tc), cfg, c)
 	return c
 }
 

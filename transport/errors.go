@@ -140,10 +140,11 @@ func (e *DialectError) Error() string {
 }
 
 // A ResetError says that the peer, or the local transport, reset the session's
-// CONNECT stream or the connection with a transport error code.
+// CONNECT stream or the connection with a transport error code; or that the peer
+// closed the session's WebSocket with a status that is an error.
 type ResetError struct {
 	Protocol   Protocol
-	Code       uint64 // HTTP/2 or HTTP/3 error code
+	Code       uint64 // HTTP/2 or HTTP/3 error code, or status of a WebSocket's Close frame
 	Name       string // its name, "" if unknown
 	Connection bool   // the whole connection was ended
 	Reason     string // for logs

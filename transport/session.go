@@ -74,7 +74,7 @@ const (
 	ProtocolUnknown Protocol = iota
 	HTTP3                    // QUIC
 	HTTP2                    // TLS over TCP
-	WebSocket                // WebSocket messages over TLS and TCP; reserved, no package of this module carries it
+	WebSocket                // WebSocket messages over TLS and TCP
 )
 
 // String returns "h3", "h2" or "ws".
@@ -107,7 +107,8 @@ type Info struct {
 	// bytes; 0 means that datagrams cannot be sent. On HTTP/3 it follows the
 	// path's MTU.
 	MaxDatagramSize int
-	// ID is the session ID: the HTTP/2 or QUIC stream ID of the CONNECT stream.
+	// ID is the session ID: the HTTP/2 or QUIC stream ID of the CONNECT stream,
+	// 0 on a WebSocket.
 	ID uint64
 	// Header is the peer's header: the response's on a client, the request's on
 	// a server. Not to be modified.

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package h2wt
+package cork
 
 import "net"
 

@@ -1,4 +1,4 @@
-package h2wt
+package cork
 
 import (
 	"net"

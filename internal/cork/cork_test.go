@@ -1,4 +1,4 @@
-package h2wt
+package cork
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -108,7 +107,7 @@ func TestCork(t *testing.T) {
 			under := &teeConn{Conn: a}
 			var nc net.Conn = under
 			if corked {
-				nc = Cork(under)
+				nc = New(under)
 			}
 			server := tls.Server(b, cert.ServerConfig())
 			got := make(chan []byte)
@@ -121,7 +120,7 @@ func TestCork(t *testing.T) {
 			if err := client.Handshake(); err != nil {
 				t.Fatal(err)
 			}
-			rc := newRecordConn(client)
+			rc := NewTLSConn(client)
 			// The first records are short; later ones are full.
 			rc.Write(make([]byte, 1<<20))
 			under.reset()
@@ -142,12 +141,12 @@ func TestCork(t *testing.T) {
 		server := tls.Server(b, cert.ServerConfig())
 		go server.Handshake()
 		under := &breakConn{Conn: a}
-		client := tls.Client(Cork(under), cert.ClientConfig("example.com"))
+		client := tls.Client(New(under), cert.ClientConfig("example.com"))
 		if err := client.Handshake(); err != nil {
 			t.Fatal(err)
 		}
 		under.broken.Store(true)
-		rc := newRecordConn(client)
+		rc := NewTLSConn(client)
 		for range 2 {
 			if n, err := rc.Write(data[:1000]); n != 0 || !errors.Is(err, errBroken) {
 				t.Errorf("Write = %d, %v", n, err)
@@ -161,11 +160,11 @@ func TestCork(t *testing.T) {
 		a, b := loopback(t)
 		server := tls.Server(b, cert.ServerConfig())
 		go server.Handshake()
-		client := tls.Client(Cork(a), cert.ClientConfig("example.com"))
+		client := tls.Client(New(a), cert.ClientConfig("example.com"))
 		if err := client.Handshake(); err != nil {
 			t.Fatal(err)
 		}
-		rc := newRecordConn(client)
+		rc := NewTLSConn(client)
 		stuck := make(chan error)
 		go func() {
 			for {
@@ -179,37 +178,6 @@ func TestCork(t *testing.T) {
 		<-stuck
 		client.Close()
 		server.Close()
-	})
-	t.Run("HTTP/1.1 on the same listener", func(t *testing.T) {
-		cert := testcert.New(t)
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		hs := &http.Server{
-			Handler:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(data) }),
-			TLSConfig: cert.ServerConfig(),
-		}
-		if err := ConfigureServer(hs, nil); err != nil {
-			t.Fatal(err)
-		}
-		done := make(chan error)
-		go func() { done <- hs.ServeTLS(NewListener(ln), "", "") }()
-		for _, h2 := range []bool{false, true} {
-			tr := &http.Transport{TLSClientConfig: cert.ClientConfig("127.0.0.1"), ForceAttemptHTTP2: h2}
-			resp, err := (&http.Client{Transport: tr}).Get("https://" + ln.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if !bytes.Equal(got, data) || err != nil || (resp.ProtoMajor == 2) != h2 {
-				t.Errorf("%s: %d bytes, %v", resp.Proto, len(got), err)
-			}
-			tr.CloseIdleConnections()
-		}
-		hs.Close()
-		<-done
 	})
 	t.Run("CloseWrite reaches the connection underneath", func(t *testing.T) {
 		a, b := loopback(t)

@@ -1,4 +1,4 @@
-package h2wt
+package cork
 
 import (
 	"crypto/tls"
@@ -6,17 +6,13 @@ import (
 	"sync"
 )
 
-// NewListener returns a listener whose connections can gather the TLS records
-// of one write of the HTTP/2 connection into one system call, instead of one for
-// every 16 KiB record. It belongs under [tls.NewListener] or
-// [http.Server.ServeTLS]:
-//
-//	ln, err := net.Listen("tcp", addr)
-//	err = server.ServeTLS(h2wt.NewListener(ln), certFile, keyFile)
-//
-// Everything works without it, large transfers take more CPU. Connections that
-// speak HTTP/1.1 on the same listener are not affected.
+// NewListener returns a listener whose connections are corked, see [New]. It
+// belongs under [tls.NewListener].
 func NewListener(ln net.Listener) net.Listener { return corkListener{ln} }
+
+// New returns a connection to run TLS on that can gather the records of one write
+// into one system call, as [TLSConn] asks it to.
+func New(nc net.Conn) net.Conn { return newCorkConn(nc) }
 
 type corkListener struct{ net.Listener }
 
@@ -33,7 +29,7 @@ func (l corkListener) Accept() (net.Conn, error) {
 const corkSize = 64<<10 + 1<<10
 
 // corkConn gathers what is written between cork and uncork. Outside of them it
-// passes writes on at once, so that nothing but recordConn.Write, which pairs
+// passes writes on at once, so that nothing but TLSConn.Write, which pairs
 // the two, can leave bytes behind: not the handshake, an alert, or HTTP/1.1.
 type corkConn struct {
 	net.Conn
@@ -121,28 +117,29 @@ func (c *corkConn) CloseWrite() error {
 	return c.Conn.Close()
 }
 
-// recordConn is the TLS connection as the HTTP/2 connection writes to it: each
-// Write leaves as few system calls as the cork allows.
-type recordConn struct {
+// A TLSConn is a TLS connection each Write of which leaves in as few system calls
+// as the cork under it allows.
+type TLSConn struct {
 	*tls.Conn
-	cork *corkConn // nil without NewListener
+	cork *corkConn // nil if there is none
 }
 
-// newRecordConn finds the cork under tc and shortens the kernel's send queue.
-func newRecordConn(tc *tls.Conn) recordConn {
-	rc := recordConn{Conn: tc}
+// NewTLSConn finds the cork under tc, if there is one, and shortens the kernel's
+// send queue.
+func NewTLSConn(tc *tls.Conn) TLSConn {
+	c := TLSConn{Conn: tc}
 	nc := tc.NetConn()
 	if cork, ok := nc.(*corkConn); ok {
-		rc.cork = cork
+		c.cork = cork
 		nc = cork.Conn
 	}
 	limitUnsent(nc)
-	return rc
+	return c
 }
 
 // Write writes p as TLS records and returns when all of them were handed to the
 // kernel.
-func (c recordConn) Write(p []byte) (int, error) {
+func (c TLSConn) Write(p []byte) (int, error) {
 	if c.cork == nil {
 		return c.Conn.Write(p)
 	}

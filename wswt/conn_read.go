@@ -1,0 +1,214 @@
+package wswt
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/towpath-go/towpath/transport"
+)
+
+// receiver is the connection as frames are read from it: its Read looks after
+// the peer's being alive, by the deadline of the connection underneath.
+type receiver struct{ c *conn }
+
+// Read implements io.Reader.
+func (r receiver) Read(p []byte) (int, error) {
+	c := r.c
+	for {
+		n, err := c.nc.Read(p)
+		if n > 0 {
+			c.heard(time.Now())
+			return n, nil // an error will come again
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0, err
+		}
+		if err := c.quiet(time.Now()); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// readLoop is the reading goroutine.
+func (c *conn) readLoop() {
+	defer close(c.readDone)
+	defer c.signal()
+	c.armRead(time.Now())
+	var err error
+	for err == nil && !c.heardClose() {
+		err = c.frames.next(handler{c})
+	}
+	if f, ok := errors.AsType[*fault](err); ok {
+		// What follows cannot be read as frames any more. It is received all the
+		// same, or the connection's end could overtake the Close frame.
+		c.fail(f)
+		c.discard()
+		return
+	}
+	if err == nil {
+		// RFC 6455 section 7.1.1: the server closes the connection first.
+		if c.client {
+			c.discard()
+		}
+		return
+	}
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = errNoClose
+	}
+	c.lost(err)
+	c.mu.Lock()
+	due := c.send == sendClosing // it can be that the peer still reads
+	c.mu.Unlock()
+	if !due || err != errNoClose {
+		c.abandon()
+	}
+}
+
+// discard reads to the end, which is bounded because a Close frame is due or was
+// sent.
+func (c *conn) discard() {
+	var buf [smallBuffer]byte
+	for {
+		n, err := c.nc.Read(buf[:])
+		if n > 0 {
+			continue
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) && c.quiet(time.Now()) == nil {
+			continue // the deadline was not yet that of the closing
+		}
+		return
+	}
+}
+
+func (c *conn) heardClose() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.recv == recvClosed
+}
+
+// handler takes the frames that the peer sent, on the reading goroutine.
+type handler struct{ c *conn }
+
+func (h handler) message(p []byte, last bool) error { return h.c.mapping.received(p, last) }
+
+// ping has a pong answer. Of several that were not answered yet only the newest
+// is: RFC 6455 section 5.5.3.
+func (h handler) ping(p []byte) error {
+	c := h.c
+	c.mu.Lock()
+	due := c.send == sendOpen
+	if due {
+		c.pongDue = true
+		c.pongSize = uint8(copy(c.pong[:], p))
+	}
+	c.mu.Unlock()
+	if due {
+		c.signal()
+	}
+	return nil
+}
+
+func (h handler) pong(p []byte) error {
+	h.c.answered(p, time.Now())
+	return nil
+}
+
+// closed takes the peer's Close frame, behind which it sends nothing.
+func (h handler) closed(p []byte) error {
+	c := h.c
+	status, reason, err := parseClose(p)
+	if err != nil {
+		return err
+	}
+	bound := time.Now().Add(c.closing)
+	c.mu.Lock()
+	c.recv = recvClosed
+	open := c.send == sendOpen
+	if open {
+		c.status = answerStatus(status)
+		c.bound = bound // for the answer and the connection's end
+	}
+	c.mu.Unlock()
+	if open {
+		_ = c.nc.SetDeadline(bound) // an error means that it has ended
+	}
+	if clean(status) {
+		c.sess.End() // its end, by way of the writer, is the answer
+		return nil
+	}
+	c.sess.Lost(closedByPeer(status, reason))
+	c.startClose(answerStatus(status), "")
+	return nil
+}
+
+// answerStatus is the status of the Close frame that answers one: RFC 6455
+// section 5.5.1 has it echoed.
+func answerStatus(peer ws.StatusCode) ws.StatusCode {
+	if peer == 0 {
+		return ws.StatusNormalClosure
+	}
+	return peer
+}
+
+// armRead sets the deadline of the next reads.
+func (c *conn) armRead(at time.Time) {
+	var deadline time.Time
+	if d := c.cfg.keepAlive(); d > 0 {
+		deadline = at.Add(d)
+	}
+	c.setReadDeadline(deadline)
+}
+
+// setReadDeadline sets the reader's deadline, or that of the closing if it is
+// earlier. The order of the two steps sees to it that one that is set meanwhile
+// is not lost.
+func (c *conn) setReadDeadline(t time.Time) {
+	_ = c.nc.SetReadDeadline(t) // an error means that it has ended
+	c.mu.Lock()
+	bound := c.bound
+	c.mu.Unlock()
+	if !bound.IsZero() && (t.IsZero() || bound.Before(t)) {
+		_ = c.nc.SetReadDeadline(bound)
+	}
+}
+
+// quiet is called when the deadline has passed and nothing was received. It
+// returns why the connection has to end, or nil after a new deadline was set.
+func (c *conn) quiet(now time.Time) error {
+	keepAlive, wait := c.cfg.keepAlive(), c.cfg.pingTimeout()
+	c.mu.Lock()
+	p := &c.ping
+	var next time.Time
+	ask := false
+	switch {
+	case !c.bound.IsZero() && !now.Before(c.bound):
+		c.mu.Unlock()
+		return fmt.Errorf("wswt: the closing handshake takes too long: %w", os.ErrDeadlineExceeded)
+	case keepAlive == 0 || !c.bound.IsZero():
+		// The deadline was set before the closing began.
+	case p.probing && !now.Before(p.probe.Add(wait)):
+		c.mu.Unlock()
+		return fmt.Errorf("wswt: no answer to a ping within %v: %w", wait, os.ErrDeadlineExceeded)
+	case p.probing:
+		next = p.probe.Add(wait)
+	case now.Sub(p.heard) < keepAlive:
+		next = p.heard.Add(keepAlive)
+	default:
+		p.probing, p.probe = true, now
+		p.dueLocked()
+		next, ask = now.Add(wait), true
+	}
+	c.mu.Unlock()
+	if ask {
+		c.signal()
+	}
+	c.setReadDeadline(next)
+	return nil
+}
+
+var errNoExporter = fmt.Errorf("wswt: TLS ended in front of this server, so there is no exporter: %w", transport.ErrUnsupported)

@@ -1,0 +1,26 @@
+// Package wswt carries WebTransport sessions on WebSockets (RFC 6455), client and
+// server: for browsers and networks that offer neither HTTP/3 nor WebTransport
+// over HTTP/2. Package negotiate finds the open way by itself.
+//
+//	Session <- session engine <- mapping <- conn -+- frameReader <-+- tls.Conn, or a
+//	                                              +- frameWriter ->+  stream of HTTP/2
+//
+// A session is one WebSocket with the subprotocol [Subprotocol]: the stream of
+// capsules of draft-ietf-webtrans-http2 in binary messages, split anywhere.
+// docs/websocket.md specifies it for clients in other languages. A server accepts
+// sessions in any handler of an http.Server:
+//
+//	session, err := wswt.Upgrade(w, r, nil)
+//
+// over HTTP/1.1, and over HTTP/2 (RFC 8441) where package h2wt serves, whose
+// bridge shows such a request as an HTTP/1.1 one. [Server] bounds the sessions of
+// a process and ends them. A client is one call, [Dial]; [DialConn] and
+// [DialHTTP2] use a connection that is there.
+//
+// # Goroutines and locks
+//
+// Two goroutines per session, one reading and one writing, none left when the
+// connection has ended. No timers: what is bounded in time are reads and writes,
+// by the connection's deadlines. Each mutex here guards the few fields below it
+// and is held during no I/O, no callback and no call into a session.
+package wswt

@@ -1,0 +1,127 @@
+package wswt
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+
+	"github.com/towpath-go/towpath/transport"
+)
+
+// statusName is RFC 6455's name of a status of a Close frame, or that of the
+// registry it began; empty if it has none.
+func statusName(s ws.StatusCode) string {
+	switch s {
+	case ws.StatusNormalClosure:
+		return "normal closure"
+	case ws.StatusGoingAway:
+		return "going away"
+	case ws.StatusProtocolError:
+		return "protocol error"
+	case ws.StatusUnsupportedData:
+		return "unsupported data"
+	case ws.StatusInvalidFramePayloadData:
+		return "invalid frame payload data"
+	case ws.StatusPolicyViolation:
+		return "policy violation"
+	case ws.StatusMessageTooBig:
+		return "message too big"
+	case ws.StatusMandatoryExt:
+		return "mandatory extension"
+	case ws.StatusInternalServerError:
+		return "internal error"
+	case statusServiceRestart:
+		return "service restart"
+	case statusTryAgainLater:
+		return "try again later"
+	case statusBadGateway:
+		return "bad gateway"
+	}
+	return ""
+}
+
+// Statuses registered after RFC 6455.
+const (
+	statusServiceRestart ws.StatusCode = 1012
+	statusTryAgainLater  ws.StatusCode = 1013
+	statusBadGateway     ws.StatusCode = 1014
+)
+
+// clean reports whether a peer's Close frame ends a session like the end of its
+// stream, without an error: 1000, 1001 and no status at all.
+func clean(s ws.StatusCode) bool {
+	return s == 0 || s == ws.StatusNormalClosure || s == ws.StatusGoingAway
+}
+
+// violationStatus is the status of the Close frame that tells a peer that it
+// broke a rule of the capsule stream.
+func violationStatus(v transport.Violation) ws.StatusCode {
+	if v == transport.ViolationExcess {
+		return ws.StatusPolicyViolation
+	}
+	return ws.StatusProtocolError
+}
+
+// A fault is a rule of RFC 6455 or of the subprotocol that the peer broke.
+type fault struct {
+	status ws.StatusCode
+	reason string // for the peer: fixed text of at most 123 bytes
+	what   transport.Violation
+}
+
+func (f *fault) Error() string { return f.reason }
+
+func malformed(reason string) *fault {
+	return &fault{ws.StatusProtocolError, reason, transport.ViolationMalformed}
+}
+
+var (
+	faultText      = &fault{ws.StatusUnsupportedData, "text message", transport.ViolationMalformed}
+	faultTooBig    = &fault{ws.StatusMessageTooBig, "message too big", transport.ViolationExcess}
+	faultFlood     = &fault{ws.StatusPolicyViolation, "too many small frames", transport.ViolationExcess}
+	faultLength    = malformed("bad length")
+	faultCloseSize = malformed("Close frame of 1 byte")
+	faultCloseCode = malformed("bad status")
+	faultCloseText = &fault{ws.StatusInvalidFramePayloadData, "reason is not UTF-8", transport.ViolationMalformed}
+)
+
+// parseClose reads the payload of a Close frame: RFC 6455 section 5.5.1. Without
+// a status it is 0.
+func parseClose(p []byte) (status ws.StatusCode, reason string, err error) {
+	if len(p) == 0 {
+		return 0, "", nil
+	}
+	if len(p) == 1 {
+		return 0, "", faultCloseSize
+	}
+	status, reason = ws.ParseCloseFrameData(p)
+	// Section 7.4.2: 3000 to 4999 are for libraries and applications.
+	if !status.In(ws.StatusCodeRange{Min: 3000, Max: 4999}) && statusName(status) == "" {
+		return 0, "", faultCloseCode
+	}
+	if !utf8.ValidString(reason) {
+		return 0, "", faultCloseText
+	}
+	return status, reason, nil
+}
+
+// closedByPeer is what a session reports if the peer's Close frame says that
+// something is wrong.
+func closedByPeer(status ws.StatusCode, reason string) error {
+	return &transport.ResetError{
+		Protocol:   transport.WebSocket,
+		Code:       uint64(status),
+		Name:       statusName(status),
+		Connection: true,
+		Reason:     reason,
+	}
+}
+
+var (
+	errNoClose    = fmt.Errorf("wswt: the connection ended without a Close frame: %w", io.ErrUnexpectedEOF)
+	errServerDown = errors.New("wswt: the server is being closed")
+	errOver       = errors.New("wswt: the connection has ended")
+)
