@@ -34,7 +34,7 @@ func NewClientConn(ctx context.Context, qc *quic.Conn, cfg *Config) (*ClientConn
 	c.handleBidi = func(str *quic.Stream) { c.raw.HandleBidirectionalStream(str) }
 	tr := &http3.Transport{
 		EnableDatagrams:        true,
-		AdditionalSettings:     c.limits.settings(),
+		AdditionalSettings:     c.cfg.settings(false),
 		MaxResponseHeaderBytes: c.cfg.MaxHeaderBytes,
 		DisableCompression:     true,
 	}
@@ -67,12 +67,13 @@ func (c *ClientConn) verify(ctx context.Context) error {
 		}
 	}
 	p := peerSettings(c.raw.Settings(), c.qc.ConnectionState())
-	if why := p.invalid(); why != "" {
+	if why := p.invalid(c.cfg.MinDraft, false); why != "" {
 		c.closeConn(http3.ErrCodeSettingsError, why)
 		return fmt.Errorf("%w: %w", transport.ErrNotWebTransport,
 			&transport.ProtocolError{Violation: transport.ViolationGeneric, Reason: why})
 	}
-	if why := p.serverMissing(); why != "" {
+	rules, why := p.serverRules(c.cfg.MinDraft)
+	if why != "" {
 		c.closeConn(codeRequirementsNotMet, why)
 		return fmt.Errorf("%w: %s", transport.ErrNotWebTransport, why)
 	}
@@ -80,7 +81,7 @@ func (c *ClientConn) verify(ctx context.Context) error {
 	if !state.SupportsDatagrams.Local || !state.SupportsStreamResetPartialDelivery.Local {
 		return errors.New("h3wt: quic.Config lacks EnableDatagrams or EnableStreamResetPartialDelivery")
 	}
-	c.settle(p)
+	c.settle(p, rules)
 	return nil
 }
 

@@ -20,11 +20,21 @@ type Config struct {
 	// announced ones are used up. Nil means defaults.
 	Session *transport.Config
 
+	// MinDraft is the oldest draft of WebTransport over HTTP/3 to speak. Older
+	// ones are neither announced to the peer nor seen in what it announces; a
+	// peer that speaks no other is refused: by a client with an error that
+	// matches transport.ErrNotWebTransport, by a server with H3_MESSAGE_ERROR.
+	// Draft15 alone also makes a server refuse the older :protocol,
+	// "webtransport", with 501. Default: all from Draft02 on. See
+	// docs/http3-drafts.md.
+	MinDraft Draft
+
 	// MaxSessions bounds the sessions of one connection, those included that a
 	// handler has not decided on yet. On a server another one is refused with
 	// H3_REQUEST_REJECTED; on a client Dial returns a
 	// *transport.NotProcessedError. A peer without session flow control has one
-	// whatever this says. Default 32.
+	// whatever this says, and a client no more than the server's SETTINGS allow
+	// (drafts up to 14). Default 32.
 	MaxSessions int
 	// SessionRate bounds the CONNECT requests per second of one connection,
 	// with bursts of twice as many; beyond it they are answered 429. Default
@@ -117,6 +127,9 @@ func (c *Config) settle() Config {
 		session = *d.Session
 	}
 	d.Session = &session
+	if d.MinDraft == 0 {
+		d.MinDraft = Draft02
+	}
 	d.MaxSessions = positive(d.MaxSessions, DefaultMaxSessions)
 	d.MaxRequests = positive(d.MaxRequests, DefaultMaxRequests)
 	d.MaxEarlyStreams = positive(d.MaxEarlyStreams, DefaultMaxEarlyStreams)

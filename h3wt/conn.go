@@ -45,9 +45,10 @@ type conn struct {
 	loops sync.WaitGroup // what ends with the connection: accept loops, header readers
 
 	mu sync.Mutex // guards the following
-	// peer is set once the peer's SETTINGS have come and are acceptable.
-	peer    PeerSettings
-	settled bool
+	// peer and rules are set once the peer's SETTINGS have come and are
+	// acceptable. Rules are those of the draft in use.
+	peer  PeerSettings
+	rules *draftRules
 	// sessions are those whose CONNECT stream is still open in a direction.
 	sessions map[quic.StreamID]*Session
 	// ended are those that are over and have streams left to be read, in the
@@ -134,10 +135,14 @@ func (c *conn) log(event string, attrs ...slog.Attr) {
 }
 
 // settle stores the peer's settings once they have passed the checks.
-func (c *conn) settle(p PeerSettings) {
+func (c *conn) settle(p PeerSettings, r *draftRules) {
 	c.mu.Lock()
-	c.peer, c.settled = p, true
+	first := c.rules == nil
+	c.peer, c.rules = p, r
 	c.mu.Unlock()
+	if first {
+		c.log("settings received", slog.String("draft", r.draft.String()), slog.Bool("flowControl", r.flowControlled(p)))
+	}
 }
 
 func (c *conn) peerSettings() PeerSettings {
@@ -146,25 +151,23 @@ func (c *conn) peerSettings() PeerSettings {
 	return c.peer
 }
 
-// flowControlled reports whether sessions of this connection have flow control:
-// "enabled iff both endpoints sent a non-zero initial limit"
-// (draft-ietf-webtrans-http3 "Flow Control"). Ours is never zero.
-func (p PeerSettings) flowControlled() bool { return p.wantsFlowControl() }
+// draftInUse returns the rules of the draft in use.
+func (c *conn) draftInUse() *draftRules {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rules
+}
 
-// maxSessions is how many sessions the connection may have at once: without
-// flow control one.
+// maxSessionsLocked is how many sessions the connection may have at once.
 func (c *conn) maxSessionsLocked() int {
-	if !c.peer.flowControlled() {
-		return 1
-	}
-	return c.cfg.MaxSessions
+	return c.rules.maxSessions(c.peer, c.cfg.MaxSessions, c.server)
 }
 
 // takeSlot reserves the place of a session.
 func (c *conn) takeSlot() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing || !c.settled || c.slots >= c.maxSessionsLocked() {
+	if c.closing || c.rules == nil || c.slots >= c.maxSessionsLocked() {
 		return false
 	}
 	c.slots++

@@ -102,8 +102,11 @@ func (c *ClientConn) newRequest(rawURL string, opts *transport.DialOptions) (*ht
 	if _, ok := header["User-Agent"]; !ok {
 		header["User-Agent"] = []string{""} // none, instead of quic-go's
 	}
-	token := c.peerSettings().token()
-	return &http.Request{Method: http.MethodConnect, Proto: token, URL: u, Host: target.Authority, Header: header}, nil
+	rules := c.draftInUse()
+	if rules.versionHeader {
+		header[draftOffered] = []string{draftOfferedValue}
+	}
+	return &http.Request{Method: http.MethodConnect, Proto: rules.token, URL: u, Host: target.Authority, Header: header}, nil
 }
 
 // connect sends the request and makes a session of the answer. With an error it

@@ -29,11 +29,12 @@ func (s *Session) raiseData(limit uint64) error {
 	if !s.flowControl {
 		return nil
 	}
-	if s.sendCredit.Raise(limit) != sessionstate.Raised {
-		return notIncreasing("WT_MAX_DATA")
+	change := s.sendCredit.Raise(limit)
+	if change == sessionstate.Raised {
+		s.raiseLocked(&s.creditRaised)
+		return nil
 	}
-	s.raiseLocked(&s.creditRaised)
-	return nil
+	return s.limitRule.notRaised("WT_MAX_DATA", change)
 }
 
 // raiseStreams takes WT_MAX_STREAMS.
@@ -47,15 +48,18 @@ func (s *Session) raiseStreams(kind int, limit uint64) error {
 	if err != nil {
 		return err
 	}
-	if change != sessionstate.Raised {
-		return notIncreasing("WT_MAX_STREAMS")
+	if change == sessionstate.Raised {
+		s.raiseLocked(&s.streamsRaised[kind])
+		return nil
 	}
-	s.raiseLocked(&s.streamsRaised[kind])
-	return nil
+	return s.limitRule.notRaised("WT_MAX_STREAMS", change)
 }
 
-// notIncreasing: on HTTP/3 an equal limit is as wrong as a lower one.
-func notIncreasing(name string) error {
+// notRaised judges a limit that does not raise the one in force, which stays.
+func (r limitRule) notRaised(name string, change sessionstate.Change) error {
+	if r == limitsAny || r == limitsNotLower && change == sessionstate.Unchanged {
+		return nil
+	}
 	return &transport.ProtocolError{Violation: transport.ViolationFlowControl, Reason: name + " does not increase"}
 }
 

@@ -25,12 +25,12 @@ func TestGoAway(t *testing.T) {
 		n := simulated(t)
 		cert := testcert.New(t)
 		streams := make(chan *http3.Stream, 1)
-		limits := initialLimits{maxData: 1 << 20, maxStreamsUni: 10, maxStreamsBidi: 10}
+		limits := (&Config{MinDraft: Draft15}).settle()
 		srv := &http3.Server{
 			TLSConfig:          cert.ServerConfig("h3"),
 			EnableDatagrams:    true,
 			QUICConfig:         fullQUIC,
-			AdditionalSettings: limits.settings(),
+			AdditionalSettings: limits.settings(true),
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				str := w.(http3.HTTPStreamer).HTTPStream()
 				streams <- str

@@ -26,6 +26,7 @@ type Session struct {
 	str         connectStream
 	cfg         transport.Config // with defaults
 	flowControl bool
+	limitRule   limitRule
 	info        transport.Info // what does not change
 	tls         tls.ConnectionState
 	bidiHeader  []byte
@@ -123,7 +124,7 @@ var _ transport.Session = (*Session)(nil)
 // receiveDatagrams, which ends with the session.
 func newSession(p sessionParams) *Session {
 	c := p.conn
-	settings := c.peerSettings()
+	settings, rules := c.peerSettings(), c.draftInUse()
 	cfg := p.config.WithDefaults()
 	state := c.qc.ConnectionState()
 	now := time.Now()
@@ -132,7 +133,8 @@ func newSession(p sessionParams) *Session {
 		id:            p.id,
 		str:           p.str,
 		cfg:           cfg,
-		flowControl:   settings.flowControlled(),
+		flowControl:   rules.flowControlled(settings),
+		limitRule:     rules.limits,
 		tls:           state.TLS,
 		bidiHeader:    capsule.AppendVarint(capsule.AppendVarint(nil, bidiStreamType), uint64(p.id)),
 		uniHeader:     capsule.AppendVarint(capsule.AppendVarint(nil, uniStreamType), uint64(p.id)),

@@ -10,7 +10,7 @@ import (
 )
 
 // HTTP/3 settings of WebTransport. Each range of draft revisions has an own
-// setting to announce support, so that the versions in common show.
+// setting to announce support, so that the versions in common show; see drafts.
 const (
 	settingEnabled     = 0x2c7cf000 // WT_ENABLED, drafts 15 and 16: 0 or 1
 	settingMaxSessions = 0x14e9cd29 // WT_MAX_SESSIONS, drafts 13 and 14
@@ -66,59 +66,69 @@ func peerSettings(s *http3.Settings, state quic.ConnectionState) PeerSettings {
 	}
 }
 
-// Invalid names a value that no peer may send, "" if there is none. A client
-// that sees WT_ENABLED above 1 closes with H3_SETTINGS_ERROR
-// (draft-ietf-webtrans-http3 "Establishing a WebTransport-Capable HTTP/3
-// Connection"); stream counts above 2^60 have no stream ID.
-func (p PeerSettings) invalid() string {
-	switch {
-	case p.Enabled > 1:
-		return fmt.Sprintf("SETTINGS_WT_ENABLED is %d", p.Enabled)
-	case p.InitialMaxStreamsUni > capsule.MaxStreamCount || p.InitialMaxStreamsBidi > capsule.MaxStreamCount:
+// invalid names a value that no peer may send, "" if there is none: a flag above
+// 1 of a draft that is spoken (draft-ietf-webtrans-http3 "Establishing a
+// WebTransport-Capable HTTP/3 Connection": H3_SETTINGS_ERROR), and stream counts
+// above 2^60, which have no stream ID.
+func (p PeerSettings) invalid(oldest Draft, server bool) string {
+	for _, r := range spoken(oldest) {
+		most := r.mostAtClient
+		if server {
+			most = r.mostAtServer
+		}
+		if v := r.value(p); most != 0 && v > most {
+			return fmt.Sprintf("SETTINGS_%s is %d", r.name, v)
+		}
+	}
+	if p.InitialMaxStreamsUni > capsule.MaxStreamCount || p.InitialMaxStreamsBidi > capsule.MaxStreamCount {
 		return "an initial limit on streams is above 2^60"
 	}
 	return ""
 }
 
-// serverMissing says what a server lacks for WebTransport, "" if nothing. What
-// it lacks keeps a client from sending a CONNECT.
-func (p PeerSettings) serverMissing() string {
+// serverRules returns the rules that a server's settings select, or says what it
+// lacks for WebTransport, which keeps a client from sending a CONNECT.
+func (p PeerSettings) serverRules(oldest Draft) (r *draftRules, missing string) {
+	r = p.common(oldest)
 	switch {
-	case p.Enabled == 0 && p.MaxSessions == 0 && p.Draft07 == 0 && p.Draft02 != 1:
-		return "no WebTransport setting"
-	case !p.ExtendedConnect:
-		return "no SETTINGS_ENABLE_CONNECT_PROTOCOL"
+	case r == nil:
+		return nil, "no WebTransport setting of a draft spoken here"
+	case r.connectSetting && !p.ExtendedConnect:
+		return nil, "no SETTINGS_ENABLE_CONNECT_PROTOCOL"
 	}
-	return p.missing()
+	return r, p.missing(r)
 }
 
-// missing says which of the requirements on both endpoints p does not meet.
-// reset_stream_at belongs to the drafts that have WT_ENABLED; an older peer's
-// streams are reset with plain RESET_STREAM.
-func (p PeerSettings) missing() string {
+// clientRules is the same for a client's settings, of which drafts 09 to 12 ask
+// for none: a client without any is taken for one of those.
+func (p PeerSettings) clientRules(oldest Draft) (r *draftRules, missing string) {
+	r = p.common(oldest)
+	if r == nil {
+		for i := range spoken(oldest) {
+			if drafts[i].draft == Draft07 {
+				r = &drafts[i]
+			}
+		}
+	}
+	if r == nil {
+		return nil, "no WebTransport setting of a draft spoken here"
+	}
+	return r, p.missing(r)
+}
+
+// missing says which of the requirements on both endpoints p does not meet. The
+// older setting for datagrams, 0xffd277, is ignored: with it alone datagrams
+// have another form.
+func (p PeerSettings) missing(r *draftRules) string {
 	switch {
 	case !p.Datagrams:
 		return "no SETTINGS_H3_DATAGRAM"
 	case !p.QUICDatagrams:
 		return "no max_datagram_frame_size transport parameter"
-	case p.Enabled != 0 && !p.ResetStreamAt:
+	case r.resetStreamAt && !p.ResetStreamAt:
 		return "no reset_stream_at transport parameter"
 	}
 	return ""
-}
-
-// token is the upgrade token of the highest version in common with a server.
-func (p PeerSettings) token() string {
-	if p.Enabled != 0 {
-		return protocolH3
-	}
-	return protocolLegacy
-}
-
-// wantsFlowControl reports whether the sender of the settings asks for session
-// flow control: any of the three limits is not zero.
-func (p PeerSettings) wantsFlowControl() bool {
-	return p.InitialMaxData != 0 || p.InitialMaxStreamsUni != 0 || p.InitialMaxStreamsBidi != 0
 }
 
 // initialLimits are the limits that this endpoint sends in its SETTINGS, for
@@ -127,16 +137,17 @@ type initialLimits struct {
 	maxData, maxStreamsUni, maxStreamsBidi uint64
 }
 
-// settings are the settings of both roles. WT_MAX_SESSIONS and the draft-02
-// setting let older peers in; 1 promises them no pooling and so, by the rules
-// of their drafts, no flow control of which the limits would be 0.
-func (l initialLimits) settings() map[uint64]uint64 {
-	return map[uint64]uint64{
-		settingEnabled:               1,
-		settingMaxSessions:           1,
-		settingDraft02:               1,
+// settings are what an endpoint announces: every draft that it speaks, and the
+// initial limits.
+func (c *Config) settings(server bool) map[uint64]uint64 {
+	l := c.limits()
+	s := map[uint64]uint64{
 		settingInitialMaxData:        l.maxData,
 		settingInitialMaxStreamsUni:  l.maxStreamsUni,
 		settingInitialMaxStreamsBidi: l.maxStreamsBidi,
 	}
+	for _, r := range spoken(c.MinDraft) {
+		s[r.setting] = r.announce(c.MaxSessions, server)
+	}
+	return s
 }

@@ -25,7 +25,7 @@ func TestServerSettings(t *testing.T) {
 			t.Errorf("settings 0x8 and 0x33 are %v and %v", s.EnableExtendedConnect, s.EnableDatagrams)
 		}
 		for id, want := range map[uint64]uint64{
-			settingEnabled: 1, settingMaxSessions: 1, settingDraft02: 1,
+			settingEnabled: 1, settingMaxSessions: DefaultMaxSessions, settingDraft07: 1, settingDraft02: 1,
 			settingInitialMaxData: pooledWindow, settingInitialMaxStreamsBidi: 100, settingInitialMaxStreamsUni: 100,
 		} {
 			if got, ok := s.Other[id]; !ok || got != want {
@@ -201,7 +201,7 @@ func TestClientSettings(t *testing.T) {
 			id := c.readVarint(r)
 			got[id] = c.readVarint(r)
 		}
-		for id, want := range map[uint64]uint64{0x33: 1, settingEnabled: 1, settingMaxSessions: 1, settingDraft02: 1} {
+		for id, want := range map[uint64]uint64{0x33: 1, settingEnabled: 1, settingMaxSessions: DefaultMaxSessions, settingDraft07: 1, settingDraft02: 1} {
 			if got[id] != want {
 				t.Errorf("setting %#x is %d, want %d", id, got[id], want)
 			}

@@ -86,7 +86,7 @@ func (c *serverConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		handler.ServeHTTP(w, r)
 		return
 	}
-	if r.Proto != protocolH3 && r.Proto != protocolLegacy {
+	if !c.speaks(r.Proto) {
 		c.abandon(id, codeSessionGone)
 		http.Error(w, "unknown :protocol", http.StatusNotImplemented)
 		return
@@ -122,6 +122,20 @@ func (c *serverConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(&responseWriter{q: q}, r.WithContext(context.WithValue(r.Context(), requestKey{}, q)))
 }
 
+// speaks reports whether an upgrade token belongs to a draft that is spoken. In
+// drafts 15 and 16 the older one names another protocol, which has all of a
+// session on one stream and is not offered here; with older drafts spoken, their
+// reading counts whatever the client announced, since browsers and libraries
+// moved to the newer setting before they did to the newer token.
+func (c *serverConn) speaks(token string) bool {
+	for _, r := range spoken(c.cfg.MinDraft) {
+		if r.token == token {
+			return true
+		}
+	}
+	return false
+}
+
 // awaitSettings waits for the client's SETTINGS: while the drafts change they
 // tell the version, and a server does not process requests before they are
 // here. It returns what the client lacks, "" if nothing.
@@ -140,14 +154,15 @@ func (c *serverConn) awaitSettings(w http.ResponseWriter) string {
 		return "no SETTINGS"
 	}
 	p := peerSettings(peer.Settings(), c.qc.ConnectionState())
-	if why := p.invalid(); why != "" && p.Enabled <= 1 {
+	if why := p.invalid(c.cfg.MinDraft, true); why != "" {
 		c.closeConn(http3.ErrCodeSettingsError, why)
 		return why
 	}
-	if why := p.missing(); why != "" {
+	rules, why := p.clientRules(c.cfg.MinDraft)
+	if why != "" {
 		return why
 	}
-	c.settle(p)
+	c.settle(p, rules)
 	return ""
 }
 
@@ -328,6 +343,9 @@ func (q *request) accept(status int, protocol string, opts *transport.UpgradeOpt
 		header[handshake.SelectedProtocol] = []string{handshake.FormatProtocol(protocol)}
 	}
 	header[handshake.CapsuleProtocol] = []string{"?1"}
+	if offer := q.r.Header[draftOffered]; c.draftInUse().versionHeader && len(offer) == 1 && offer[0] == draftOfferedValue {
+		header[draftSelected] = []string{draftSelectedValue}
+	}
 	str, err := takeStream(q.w, status)
 	if err != nil {
 		c.freeSlot()
