@@ -63,7 +63,7 @@ var rooms = []room{
 	{name: "h3wt",
 		imports: []string{"transport", "capsule", "internal/sessionstate", "internal/handshake",
 			"internal/gate", "internal/deadline", "github.com/dunglas/httpsfv", "github.com/quic-go/quic-go/...", "golang.org/x/net/http/httpguts"},
-		tests: []string{"transport/transporttest", "internal/memconn", "internal/testcert", "github.com/quic-go/webtransport-go"}},
+		tests: []string{"transport/transporttest", "internal/memconn", "internal/testcert", "github.com/quic-go/webtransport-go", "golang.org/x/net/http2/hpack"}},
 	{name: "negotiate",
 		imports: []string{"transport", "h2wt", "h3wt", "internal/handshake", "internal/sessionstate", "internal/gate", "internal/deadline",
 			"github.com/quic-go/quic-go/...", "golang.org/x/net/...", "golang.org/x/sys/..."},

@@ -343,8 +343,11 @@ func (q *request) accept(status int, protocol string, opts *transport.UpgradeOpt
 		header[handshake.SelectedProtocol] = []string{handshake.FormatProtocol(protocol)}
 	}
 	header[handshake.CapsuleProtocol] = []string{"?1"}
-	if offer := q.r.Header[draftOffered]; c.draftInUse().versionHeader && len(offer) == 1 && offer[0] == draftOfferedValue {
-		header[draftSelected] = []string{draftSelectedValue}
+	if c.draftInUse().versionHeader || c.peerSettings().Draft() == 0 {
+		// Some clients of draft 02 offer it by the header alone.
+		if offer := q.r.Header[draftOffered]; len(offer) == 1 && offer[0] == draftOfferedValue {
+			header[draftSelected] = []string{draftSelectedValue}
+		}
 	}
 	str, err := takeStream(q.w, status)
 	if err != nil {
