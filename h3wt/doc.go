@@ -1,6 +1,8 @@
 // Package h3wt is WebTransport over HTTP/3 (draft-ietf-webtrans-http3-16) on
 // quic-go: a session layer of its own on the public API of quic-go's http3
-// package. Its sessions implement transport.Session.
+// package. Its sessions implement transport.Session. Peers of older drafts, 02
+// and up, are accepted and dialed like others; docs/http3-drafts.md has a table
+// of what differs, and Config.MinDraft leaves them out.
 //
 //	negotiate, application
 //	      │ Server, Upgrade            │ Dial, ClientConn

@@ -33,7 +33,7 @@ type replay struct {
 // replayClients plays all clients against our server.
 func replayClients(t *testing.T, ids, what string, test func(r *replay)) {
 	for _, p := range recordedClients {
-		bubble(t, ids+" client "+p.name+": "+what, func(t *testing.T) {
+		bubble(t, ids+" "+p.name+": "+what, func(t *testing.T) {
 			h, accepted := serveRaw(t, nil, nil)
 			defer h.stop()
 			c := h.rawDial(p.quic(), p.settings...)
@@ -70,7 +70,7 @@ func replayClients(t *testing.T, ids, what string, test func(r *replay)) {
 // replayServers plays all servers against our client.
 func replayServers(t *testing.T, ids, what string, test func(r *replay)) {
 	for _, p := range recordedServers {
-		bubble(t, ids+" server "+p.name+": "+what, func(t *testing.T) {
+		bubble(t, ids+" "+p.name+": "+what, func(t *testing.T) {
 			srv := rawListen(t, p.quic())
 			defer srv.stop()
 			cc, c := srv.client(nil, p.settings...)
@@ -398,22 +398,22 @@ func (r *replay) unlimited() {
 }
 
 func TestRecordedClients(t *testing.T) {
-	replayClients(t, "H3-009 H3-028 H3-030 H3-032 H3-070", "streams, datagrams, codes, our close", func(r *replay) {
+	replayClients(t, "H3-009 H3-028 H3-030 H3-032 H3-070 a recorded client,", "streams, datagrams, codes, our close", func(r *replay) {
 		r.traffic()
 		r.closeOurs()
 	})
-	replayClients(t, "H3-042 H3-043 H3-045 H3-046 H3-048", "flow control, number of sessions, their close", func(r *replay) {
+	replayClients(t, "H3-042 H3-043 H3-045 H3-046 H3-048 a recorded client,", "flow control, number of sessions, their close", func(r *replay) {
 		r.flow()
 		r.closeTheirs()
 	})
 }
 
 func TestRecordedServers(t *testing.T) {
-	replayServers(t, "H3-009 H3-010 H3-028 H3-030 H3-032", "streams, datagrams, codes, our close", func(r *replay) {
+	replayServers(t, "H3-009 H3-010 H3-028 H3-030 H3-032 a recorded server,", "streams, datagrams, codes, our close", func(r *replay) {
 		r.traffic()
 		r.closeOurs()
 	})
-	replayServers(t, "H3-042 H3-043 H3-044 H3-046", "flow control, number of sessions, their close", func(r *replay) {
+	replayServers(t, "H3-042 H3-043 H3-044 H3-046 a recorded server,", "flow control, number of sessions, their close", func(r *replay) {
 		r.flow()
 		r.closeTheirs()
 	})

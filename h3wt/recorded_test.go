@@ -56,7 +56,7 @@ var recordedClients = []recordedPeer{
 		settings: []uint64{0x6, 16384, 0x33, 1, settingDraft02, 1, 0x1, 65536, 0x7, 100, 0xffd277, 1, grease, 12345},
 		token:    protocolLegacy,
 		fields:   append([]string{"origin", "https://example.com"}, draft02Offer...),
-		needs:    "0x2b603742 or 0xc671706a, 0x33",
+		needs:    "0x2b603742, 0x33",
 		draft:    Draft02, answered: true,
 	},
 	{
@@ -88,7 +88,7 @@ var recordedClients = []recordedPeer{
 		draft:    0, answered: true,
 	},
 	{
-		name: "webtransport-go v0.13", from: "measured",
+		name: "webtransport-go v0.13", from: "source",
 		settings: []uint64{0x33, 1, settingEnabled, 1}, resetStreamAt: true,
 		token: protocolH3,
 		needs: "0x2c7cf000, 0x8, 0x33, reset_stream_at",
