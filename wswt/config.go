@@ -60,6 +60,12 @@ type Config struct {
 	// no Info.TLS and export no keying material. Server only.
 	TLSTerminated bool
 
+	// RefuseKDraft switches off the subprotocols webtransport_kDraft1 and
+	// webtransport_kDraft2, by which the browser build of
+	// @fails-components/webtransport reaches a server where it cannot use the
+	// browser's own WebTransport. Server only.
+	RefuseKDraft bool
+
 	// Logger receives events of connections at level Debug; nil means silence.
 	// Events of sessions go to Session.Logger.
 	Logger *slog.Logger

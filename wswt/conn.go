@@ -51,8 +51,12 @@ type mapping interface {
 	// received takes bytes of a message; last says that they end it. An error
 	// is a *fault.
 	received(p []byte, last bool) error
-	// fill writes the next message into dst, as session.Session.Fill does.
+	// fill writes what goes out next into dst, as session.Session.Fill does: the
+	// payload of a message, or whole frames if framed says so.
 	fill(dst []byte) (n int, end bool)
+	framed() bool
+	// farewell is the reason of the Close frame that ends a session in order.
+	farewell() string
 }
 
 // capsuleStream is the mapping of [Subprotocol]: a message is any piece of the
@@ -63,6 +67,10 @@ func (m capsuleStream) received(p []byte, _ bool) error { m.s.Data(p); return ni
 
 func (m capsuleStream) fill(dst []byte) (int, bool) { return m.s.Fill(dst) }
 
+func (capsuleStream) framed() bool { return false }
+
+func (capsuleStream) farewell() string { return "" }
+
 // params are what a connection whose opening handshake is done is made of.
 type params struct {
 	nc      net.Conn
@@ -70,6 +78,7 @@ type params struct {
 	client  bool
 	cfg     *Config
 	session *transport.Config
+	kdraft  bool // the subprotocol is one of fails-components'
 	info    transport.Info
 	budget  *sessionstate.Budget // of all sessions of a server, or nil
 	onEnd   func(*conn)          // called when everything of the connection has ended; may be nil
@@ -133,21 +142,24 @@ func start(p params) *conn {
 		c.closing = transport.DefaultCloseTimeout
 	}
 	c.ping.heard = now
-	c.frames = newFrameReader(receiver{c}, p.early, p.client, p.cfg.maxMessageSize(), now)
-	local, peer := p.cfg.limits(p.client)
+	sp := session.Params{Client: p.client, Config: cfg, Carrier: carrier{c}, Dialect: transport.DialectDraft15}
+	sp.Local, sp.Peer = p.cfg.limits(p.client)
+	maxMessageSize := p.cfg.maxMessageSize()
+	if p.kdraft {
+		sp.Dialect, sp.Parity = transport.DialectLegacy, session.ParitySwapped
+		sp.Local, sp.Peer = kdraftLimits, session.InitialLimits{}
+		maxMessageSize = kdraftMaxMessage(p.cfg, cfg)
+	}
+	c.frames = newFrameReader(receiver{c}, p.early, p.client, maxMessageSize, now)
 	p.info.Protocol = transport.WebSocket
 	p.info.LocalAddr, p.info.RemoteAddr = p.nc.LocalAddr(), p.nc.RemoteAddr()
-	c.sess = session.New(session.Params{
-		Client:  p.client,
-		Config:  cfg,
-		Local:   local,
-		Peer:    peer,
-		Info:    p.info,
-		Carrier: carrier{c},
-		Budget:  newBudget(orNone(p.cfg.MaxConnectionMemory, DefaultMaxConnectionMemory), p.budget),
-		Dialect: transport.DialectDraft15,
-	})
+	sp.Info = p.info
+	sp.Budget = newBudget(orNone(p.cfg.MaxConnectionMemory, DefaultMaxConnectionMemory), p.budget)
+	c.sess = session.New(sp)
 	c.mapping = capsuleStream{c.sess}
+	if p.kdraft {
+		c.mapping = newKDraftMapping(c.sess, cfg)
+	}
 	c.signal()       // Fill is to be called once of our own accord
 	go c.readLoop()  // ends with the connection; writeLoop waits for it
 	go c.writeLoop() // ends when both directions have ended, bounded by conn.bound; done tells

@@ -57,7 +57,11 @@ func (c *conn) flush() bool {
 			// at once.
 			var n int
 			n, over = c.mapping.fill(buf[leadSize : leadSize+maxMessage])
-			if n > 0 {
+			switch {
+			case n == 0:
+			case c.mapping.framed():
+				end = start + n
+			default:
 				start, end = c.frame(buf, n)
 			}
 			if over {
@@ -129,7 +133,7 @@ func (c *conn) ended() {
 		status = c.status
 	}
 	c.mu.Unlock()
-	c.startClose(status, "")
+	c.startClose(status, c.mapping.farewell())
 }
 
 // appendClose appends the Close frame that is due.

@@ -115,7 +115,7 @@ func newRequest(rawURL string, opts *transport.DialOptions) (*request, error) {
 	}
 	r := &request{target: target, opts: opts}
 	for _, p := range opts.Protocols {
-		r.offers = append(r.offers, offer{subprotocolOf(p), p})
+		r.offers = append(r.offers, offer{subprotocol: subprotocolOf(p), application: p})
 	}
 	// The bare name is last, so that a server that speaks none of the protocols
 	// can accept all the same.

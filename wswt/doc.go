@@ -17,6 +17,26 @@
 // a process and ends them. A client is one call, [Dial]; [DialConn] and
 // [DialHTTP2] use a connection that is there.
 //
+// # Pages with fails-components
+//
+// The browser build of @fails-components/webtransport falls back to a WebSocket
+// of its own kind where a browser has no WebTransport or UDP is blocked, with the
+// subprotocols webtransport_kDraft1 and webtransport_kDraft2, each also followed
+// by "_" and an application protocol. A Server accepts them as well, unless
+// Config.RefuseKDraft is set or the client offers [Subprotocol] too; nothing in a
+// handler differs. A message is then one capsule without its Length, FIN is
+// 0x190b4d3c, the client opens odd stream IDs, and there is no credit before the
+// first capsules. What a user may notice:
+//
+//   - Streams that the client opens are 100 of each kind at the start, whatever
+//     Config.Session says: it does not wait to be allowed any.
+//   - A message may have more than Config.MaxMessageSize, up to
+//     MaxStreamWindow of stream data. It is passed on as it comes.
+//   - A datagram is gathered before the engine sees it, so that a session holds
+//     up to twice MaxDatagramSize more than the budget knows of.
+//   - The client reports the code and reason of its own close from the answering
+//     Close frame, whose reason has "CODE:TEXT", as much of it as 123 bytes hold.
+//
 // # Goroutines and locks
 //
 // Two goroutines per session, one reading and one writing, none left when the

@@ -1,8 +1,6 @@
 package wswt
 
 import (
-	"fmt"
-
 	"github.com/towpath-go/towpath/capsule"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -16,14 +14,6 @@ const (
 	// long for Config.MaxDatagramSize. The browser build sends up to 16 KiB.
 	maxKDraftDatagram = transport.DefaultMaxDatagramSize
 )
-
-// A kdraftError is a message that is no capsule, or too long a one.
-type kdraftError struct {
-	tooBig bool // status 1009, otherwise 1002
-	reason string
-}
-
-func (e *kdraftError) Error() string { return "wswt: " + e.reason }
 
 // kdraftRecv turns messages into the capsule stream that the engine reads.
 //
@@ -47,6 +37,9 @@ type kdraftRecv struct {
 	value  []byte  // of a control capsule or a datagram so far
 }
 
+// faultShort is a message that is not even the beginning of a capsule.
+var faultShort = malformed("message without a whole capsule")
+
 // A kdraftState says what the next byte of the message belongs to.
 type kdraftState uint8
 
@@ -61,14 +54,14 @@ const (
 
 // message takes the next piece of the current message, split in any way; last
 // says that the message ends with it. It keeps nothing of p. After an error,
-// which is a *kdraftError, it must not be called again.
+// which is a *fault, it must not be called again.
 func (d *kdraftRecv) message(p []byte, last bool) error {
 	for d.state <= kdraftStreamID {
 		v, n, ok := d.integer(p)
 		p = p[n:]
 		if !ok {
 			if last {
-				return &kdraftError{reason: "message ends inside a capsule's type or Stream ID"}
+				return faultShort
 			}
 			return nil
 		}
@@ -117,7 +110,7 @@ func (d *kdraftRecv) body(p []byte, last bool) error {
 		return d.datagram(p, last)
 	case kdraftControl:
 		if len(d.value)+len(p) > maxKDraftControl {
-			return &kdraftError{tooBig: true, reason: fmt.Sprintf("%v of more than %d bytes", d.typ, maxKDraftControl)}
+			return faultTooBig
 		}
 		d.value = append(d.value, p...)
 		if last {
@@ -144,8 +137,8 @@ func (d *kdraftRecv) stream(p []byte, last bool) {
 // the length is delivered, so that the engine drops it and counts that.
 func (d *kdraftRecv) datagram(p []byte, last bool) error {
 	d.size += len(p)
-	if most := max(d.maxDatagram, maxKDraftDatagram); d.size > most {
-		return &kdraftError{tooBig: true, reason: fmt.Sprintf("datagram of more than %d bytes", most)}
+	if d.size > max(d.maxDatagram, maxKDraftDatagram) {
+		return faultTooBig
 	}
 	if d.size > d.maxDatagram {
 		d.value = nil

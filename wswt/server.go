@@ -57,11 +57,14 @@ func (s *Server) Context(ctx context.Context) context.Context {
 // Upgrade is [Server.Upgrade] of the Server in the request's context, see
 // [Server.Context], or else of one that has the zero Config.
 func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOptions) (transport.Session, error) {
-	s, ok := r.Context().Value(serverKey{}).(*Server)
-	if !ok {
-		s = defaultServer()
+	return serverOf(r).Upgrade(w, r, opts)
+}
+
+func serverOf(r *http.Request) *Server {
+	if s, ok := r.Context().Value(serverKey{}).(*Server); ok {
+		return s
 	}
-	return s.Upgrade(w, r, opts)
+	return defaultServer()
 }
 
 // Shutdown refuses further sessions with 503, asks the peer of every session to

@@ -70,11 +70,15 @@ func subprotocolOf(protocol string) string {
 type offer struct {
 	subprotocol string
 	application string // "" for the bare name
+	kdraft      bool   // fails-components'
 }
 
 // parseOffer reads one subprotocol. Ok is false if it is not ours, or is ours
 // with something behind it that is not an application protocol.
 func parseOffer(subprotocol string) (o offer, ok bool) {
+	if p, ok := kdraftOffer(subprotocol); ok {
+		return offer{subprotocol: subprotocol, application: p, kdraft: true}, p == "" || handshake.CheckProtocols([]string{p}) == nil
+	}
 	rest, ok := strings.CutPrefix(subprotocol, Subprotocol)
 	if !ok {
 		return o, false
@@ -94,9 +98,10 @@ func parseOffer(subprotocol string) (o offer, ok bool) {
 	return offer{subprotocol: subprotocol, application: string(p)}, true
 }
 
-// offers returns what a client offers and this package speaks, most preferred
-// first. A field over the bounds counts as absent.
-func offers(h http.Header) (all []offer) {
+// offers returns what a client offers and a Server speaks, most preferred first.
+// Of a client that speaks this package's subprotocol that is all. A field over
+// the bounds counts as absent.
+func (c *Config) offers(h http.Header) (all []offer) {
 	names, ok := listed(h[fieldProtocol])
 	if !ok {
 		return nil
@@ -105,6 +110,10 @@ func offers(h http.Header) (all []offer) {
 		if o, ok := parseOffer(name); ok && !slices.Contains(all, o) {
 			all = append(all, o)
 		}
+	}
+	theirs := func(o offer) bool { return o.kdraft }
+	if c.RefuseKDraft || slices.ContainsFunc(all, func(o offer) bool { return !o.kdraft }) {
+		all = slices.DeleteFunc(all, theirs)
 	}
 	return all
 }
@@ -131,12 +140,14 @@ func listed(lines []string) (members []string, ok bool) {
 }
 
 // selectOffer is the server's choice: the first of the client's application
-// protocols that is supported, or the bare name. Ok is false if nothing fits.
+// protocols that is supported, or the first bare name. Ok is false if nothing fits.
 func selectOffer(all []offer, supported []string) (o offer, ok bool) {
 	bare := -1
 	for i, o := range all {
 		if o.application == "" {
-			bare = i
+			if bare < 0 {
+				bare = i
+			}
 		} else if slices.Contains(supported, o.application) {
 			return o, true
 		}
@@ -149,9 +160,10 @@ func selectOffer(all []offer, supported []string) (o offer, ok bool) {
 
 // IsUpgrade reports whether a request is the opening handshake of a WebSocket
 // (RFC 6455, over HTTP/2 as package h2wt shows it) whose client offers a
-// subprotocol of this package, so that [Upgrade] is to answer it.
+// subprotocol that [Upgrade] accepts for the Server of the request's context, so
+// that it is to answer it.
 func IsUpgrade(r *http.Request) bool {
-	return isWebSocket(r) && len(offers(r.Header)) > 0
+	return isWebSocket(r) && len(serverOf(r).cfg.offers(r.Header)) > 0
 }
 
 // isWebSocket reports whether a request asks for a WebSocket: RFC 6455 section

@@ -71,6 +71,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 		early:   early,
 		cfg:     s.cfg,
 		session: opts.Config,
+		kdraft:  chosen.kdraft,
 		info: transport.Info{
 			ApplicationProtocol: chosen.application,
 			TLS:                 r.TLS,
@@ -115,7 +116,7 @@ func (s *Server) negotiate(w http.ResponseWriter, r *http.Request, opts *transpo
 		w.Header().Set("Sec-WebSocket-Version", "13") // RFC 6455 section 4.4
 		return offer{}, http.StatusUpgradeRequired, fmt.Errorf("wswt: Upgrade: version %q of the WebSocket protocol", versions)
 	}
-	all := offers(r.Header)
+	all := s.cfg.offers(r.Header)
 	if len(all) == 0 {
 		return offer{}, http.StatusMethodNotAllowed, errNotUpgrade
 	}
