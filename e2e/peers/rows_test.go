@@ -12,4 +12,6 @@ var rows = []*row{
 	towpathH2,
 	towpathH2Draft15,
 	towpathH2Legacy,
+	towpathWS1,
+	towpathWS2,
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/towpath-go/towpath/internal/testcert"
 	"github.com/towpath-go/towpath/negotiate"
 	"github.com/towpath-go/towpath/transport"
+	"github.com/towpath-go/towpath/wswt"
 )
 
 // The rows of this library with itself.
@@ -181,7 +182,11 @@ func newTowpathServer(t *testing.T, opts *transport.UpgradeOptions, config *tran
 		TLSConfig: s.cert.ServerConfig(), Config: config, Transports: transports,
 		H2: &h2wt.Config{Session: config}, H3: &h3wt.Config{Session: config},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			session, err := negotiate.Upgrade(w, r, opts)
+			upgrade := negotiate.Upgrade
+			if wswt.IsUpgrade(r) {
+				upgrade = wswt.Upgrade
+			}
+			session, err := upgrade(w, r, opts)
 			if err != nil {
 				return // the client has been told
 			}
