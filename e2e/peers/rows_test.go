@@ -8,6 +8,7 @@ var rows = []*row{
 	wtgoTransport,
 	wtgoServer,
 	wtgoServerNoFlow,
+	xnetDraft15,
 	towpathH3,
 	towpathH2,
 	towpathH2Draft15,
