@@ -34,6 +34,8 @@ type order struct {
 	Cert      string   `json:"cert,omitempty"`
 	Key       string   `json:"key,omitempty"`
 	Protocols []string `json:"protocols,omitempty"`
+	// Subprotocol is the WebSocket subprotocol that is offered alone.
+	Subprotocol string `json:"subprotocol,omitempty"`
 }
 
 // An answer is what came of an order.
@@ -44,10 +46,18 @@ type answer struct {
 		Session, Stream int
 		Protocol        string
 		Data            []byte
-		Code            uint32
+		Code            int64 // negative in a page that has it wrong
 		Reason          string
 		Port            int
 	}
+}
+
+// code returns the error code in an answer, unless there was an error.
+func (a answer) code(err error) (uint32, error) {
+	if code := a.Result.Code; err == nil && code != int64(uint32(code)) {
+		return 0, fmt.Errorf("%d is not an error code", code)
+	}
+	return uint32(a.Result.Code), err
 }
 
 // Bounds on what a child process can make the tests hold.
@@ -225,7 +235,8 @@ func (e processEnd) close(ctx context.Context, code uint32, reason string) error
 
 func (e processEnd) closed(ctx context.Context) (uint32, string, error) {
 	a, err := e.do(ctx, order{Op: "closed"})
-	return a.Result.Code, a.Result.Reason, err
+	code, err := a.code(err)
+	return code, a.Result.Reason, err
 }
 
 type processStream struct {
@@ -260,12 +271,12 @@ func (s processStream) stop(ctx context.Context, code uint32) error {
 
 func (s processStream) wasStopped(ctx context.Context) (uint32, error) {
 	a, err := s.do(ctx, order{Op: "wasStopped"})
-	return a.Result.Code, err
+	return a.code(err)
 }
 
 func (s processStream) wasReset(ctx context.Context) (uint32, error) {
 	a, err := s.do(ctx, order{Op: "wasReset"})
-	return a.Result.Code, err
+	return a.code(err)
 }
 
 func (s processStream) read(ctx context.Context, n int) ([]byte, error) {

@@ -3,6 +3,8 @@ package peers
 // rows are all rows in the order of the document. Each is declared in the file
 // of the test that measures it.
 var rows = []*row{
+	failsBrowser1,
+	failsBrowser2,
 	wtgoClient,
 	wtgoClientNoFlow,
 	wtgoTransport,

@@ -1,0 +1,147 @@
+package peers
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"testing"
+
+	"github.com/towpath-go/towpath/internal/testcert"
+	"github.com/towpath-go/towpath/transport"
+	"github.com/towpath-go/towpath/wswt"
+)
+
+// The rows of fails-components' browser build on its WebSocket fallback.
+var (
+	failsBrowser1 = failsBrowserRow("kDraft1")
+	failsBrowser2 = failsBrowserRow("kDraft2")
+)
+
+func failsBrowserRow(version string) *row {
+	return &row{
+		name: "fails browser " + version, section: foreign,
+		transport: "WebSocket, `webtransport_" + version + "`",
+		module:    "npm @fails-components/webtransport",
+		peer:      "fails-components' browser build, in Node with the package ws; Towpath's server",
+	}
+}
+
+func TestFailsComponentsBrowser(t *testing.T) {
+	const codes = "Codes of streams above 255 arrive as 255 when fails-components sends them; what it receives is not cut."
+	const signed = "Codes from 2^31 on arrive as the negative numbers of the same 32 bits."
+	for version, r := range map[string]*row{"kDraft1": failsBrowser1, "kDraft2": failsBrowser2} {
+		t.Run(version, func(t *testing.T) {
+			measure(t, r, newFailsBrowserLink(t, "webtransport_"+version), exceptions{
+				resetCode: {partly: codes, show: func(t *testing.T, l link) {
+					resets(t, l, 254, wideCode)
+					resetsLearnt(t, l, 256, wideCode, 255, wideCode)
+				}},
+				stopCode: {partly: codes, show: func(t *testing.T, l link) {
+					stops(t, l, 254, wideCode)
+					stopsLearnt(t, l, 256, wideCode, 255, wideCode)
+				}},
+				closeByServer: {partly: signed, show: func(t *testing.T, l link) {
+					for code, want := range map[uint32]int64{1<<31 - 1: 1<<31 - 1, wideCode: wideCode - 1<<32} {
+						ctx := limited(t)
+						client, server := l.session(t)
+						must(t, server.close(ctx, code, "so long, ünd tschüss"))
+						a, err := client.(processEnd).do(ctx, order{Op: "closed"})
+						if r := a.Result; err != nil || r.Code != want || r.Reason != "so long, ünd tschüss" {
+							t.Errorf("the page was told %d %q (%v), want %d", r.Code, r.Reason, err, want)
+						}
+					}
+				}},
+			})
+		})
+	}
+}
+
+// TestFailsComponentsBrowserOwnClose: the page that closes is told its own code
+// and reason.
+func TestFailsComponentsBrowserOwnClose(t *testing.T) {
+	ctx := limited(t)
+	client, server := newFailsBrowserLink(t, "webtransport_kDraft2").session(t)
+	must(t, client.close(ctx, wideCode, "so long, ünd tschüss"))
+	for who, e := range map[string]end{"client": client, "server": server} {
+		if code, reason, err := e.closed(ctx); err != nil || code != wideCode || reason != "so long, ünd tschüss" {
+			t.Errorf("the %s was told %d %q (%v)", who, code, reason, err)
+		}
+	}
+}
+
+// TestFailsComponentsBrowserManyStreams opens more streams than the limits
+// allow at once, one after the other.
+func TestFailsComponentsBrowserManyStreams(t *testing.T) {
+	ctx := limited(t)
+	client, server := newFailsBrowserLink(t, "webtransport_kDraft1").session(t)
+	for range 2*transport.DefaultMaxIncomingStreams + 1 {
+		must(t, echo(ctx, client, server, false, "asked"))
+		must(t, oneWay(ctx, client, server, "told"))
+		must(t, oneWay(ctx, server, client, "told"))
+	}
+}
+
+// A failsBrowserLink has the browser build and our server.
+type failsBrowserLink struct {
+	client      *process
+	server      *towpathServer
+	cert        string
+	subprotocol string
+}
+
+func newFailsBrowserLink(t *testing.T, subprotocol string) *failsBrowserLink {
+	t.Helper()
+	l := &failsBrowserLink{client: node(t, "fails-browser.mjs"), server: newWebSocketServer(t), subprotocol: subprotocol}
+	l.cert, _ = pemOf(t, l.server.cert)
+	return l
+}
+
+func (l *failsBrowserLink) session(t *testing.T, offer ...string) (client, server end) {
+	t.Helper()
+	ctx := limited(t)
+	a, err := l.client.do(ctx, order{Op: "dial", URL: l.server.url("/"), Cert: l.cert, Subprotocol: l.subprotocol, Protocols: offer})
+	must(t, err)
+	client = l.client.end(a)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := client.close(ctx, 0, ""); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+	})
+	return client, l.server.accept(t, ctx)
+}
+
+// newWebSocketServer serves WebSockets over HTTP/1.1 on loopback until the test
+// ends.
+func newWebSocketServer(t *testing.T) *towpathServer {
+	t.Helper()
+	s := &towpathServer{cert: testcert.New(t), sessions: make(chan transport.Session, 16)}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	s.addr = ln.Addr().String()
+	sessions := wswt.NewServer(nil)
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "//" {
+			t.Errorf("path %q; the library puts a slash in front", r.URL.Path)
+		}
+		session, err := sessions.Upgrade(w, r, &transport.UpgradeOptions{Protocols: []string{"second"}})
+		if err != nil {
+			t.Errorf("Upgrade: %v", err)
+			return
+		}
+		s.sessions <- session
+	})}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(tls.NewListener(ln, s.cert.ServerConfig("http/1.1"))) }() // ends when the server is closed
+	t.Cleanup(func() {
+		sessions.Close()
+		srv.Close()
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("Serve returned %v", err)
+		}
+	})
+	return s
+}
