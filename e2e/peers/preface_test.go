@@ -15,12 +15,16 @@ chosen by the server, "several sessions" three at once to one server.
 `
 
 var sectionTitles = [sectionCount]string{
-	foreign: "Other implementations",
-	own:     "Towpath at both ends",
+	foreign:  "Other implementations",
+	replayed: "Recorded clients",
+	own:      "Towpath at both ends",
 }
 
 var sectionTexts = [sectionCount]string{
 	foreign: "One end is Towpath, the other is not.",
+	replayed: "One end is Towpath, the other sends what was recorded of a browser before its\n" +
+		"first session, and then uses the session as HTTP/3's drafts have it. The\n" +
+		"recorded peers of all drafts are in [http3-drafts.md](http3-drafts.md).",
 	own: "The same tests between two ends of this library, as a control, for every\n" +
 		"transport and every dialect of the HTTP/2 draft.",
 }

@@ -11,6 +11,8 @@ var rows = []*row{
 	wtgoServer,
 	wtgoServerNoFlow,
 	xnetDraft15,
+	replayedChromium,
+	replayedFirefox,
 	towpathH3,
 	towpathH2,
 	towpathH2Draft15,

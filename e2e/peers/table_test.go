@@ -45,8 +45,9 @@ func (c column) String() string { return columnNames[c] }
 type section int
 
 const (
-	foreign section = iota // peers that nobody here wrote
-	own                    // both ends are Towpath
+	foreign  section = iota // peers that nobody here wrote
+	replayed                // what such peers send, by tests of ours
+	own                     // both ends are Towpath
 	sectionCount
 )
 
