@@ -94,7 +94,7 @@ func NewClientConn(ctx context.Context, tc *tls.Conn, cfg *Config) (*ClientConn,
 func (c *ClientConn) settingsCheck() func(h2conn.Settings) error {
 	var before h2conn.Settings
 	return func(now h2conn.Settings) error {
-		err := checkServerSettings(before, now, c.cfg.Dialect)
+		err := checkServerSettings(before, now, dialectOf(c.cfg.Session))
 		before = now
 		return err
 	}
@@ -104,23 +104,31 @@ func (c *ClientConn) settingsCheck() func(h2conn.Settings) error {
 // latest SETTINGS offer them, and so does the version of TLS.
 func (c *ClientConn) OffersWebTransport() bool {
 	s, ok := c.h2.PeerSettings()
-	return ok && c.tlsErr == nil && offersWebTransport(s, c.cfg.Dialect)
+	return ok && c.tlsErr == nil && offersWebTransport(s, dialectOf(c.cfg.Session))
 }
 
 // CanTakeNewSession tells whether Dial would be able to ask for a session now,
 // without waiting.
 func (c *ClientConn) CanTakeNewSession() bool {
+	limit := c.maxSessions()
 	c.mu.Lock()
-	full := c.inUse >= c.cfg.maxSessions()
+	full := c.inUse >= limit
 	c.mu.Unlock()
 	return !full && c.OffersWebTransport() && c.h2.CanOpen()
 }
 
-// reserve counts a session against MaxSessions.
+// maxSessions is how many sessions the connection may have now.
+func (c *ClientConn) maxSessions() int {
+	s, _ := c.h2.PeerSettings()
+	return min(c.cfg.maxSessions(), maxSessionsOf(s, dialectOf(c.cfg.Session)))
+}
+
+// reserve counts a session against maxSessions.
 func (c *ClientConn) reserve() bool {
+	limit := c.maxSessions()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.inUse >= c.cfg.maxSessions() {
+	if c.inUse >= limit {
 		return false
 	}
 	c.inUse++
@@ -182,7 +190,7 @@ func (c *ClientConn) PeerSettings() PeerSettings {
 type PeerSettings struct {
 	ConnectProtocol      bool   // SETTINGS_ENABLE_CONNECT_PROTOCOL
 	MaxConcurrentStreams uint32 // 2^32-1: no limit
-	Enabled              uint32 // SETTINGS_WT_ENABLED; before draft 13 a number of sessions
+	Enabled              uint32 // SETTINGS_WT_ENABLED; above 1 a number of sessions, as before draft 13
 
 	InitialMaxData                 uint32
 	InitialMaxStreamDataUni        uint32

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/towpath-go/towpath/capsule"
 	"github.com/towpath-go/towpath/internal/h2conn"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -16,17 +15,17 @@ import (
 type Config struct {
 	// Session holds the limits of every session that is not given its own. They
 	// are also what the connection's SETTINGS announce, so a session of its own
-	// Config can have more, not less, as initial limits. Nil means defaults.
+	// Config can have more, not less, as initial limits. Its Dialect also says
+	// which servers a client accepts: with DialectDraft15 those that announce
+	// WT_ENABLED = 1, and a value above 1 ends the connection; otherwise those
+	// too that announce it as the drafts before 15 do. Nil means defaults.
 	Session *transport.Config
-	// Dialect is the reading of WT_STREAM's types on every session. The zero
-	// value is capsule.Draft15. capsule.Legacy also makes a client accept what
-	// servers of drafts before 15 announce, and send what they understand.
-	Dialect capsule.Dialect
 
 	// MaxSessions bounds the sessions of one connection, those included that a
 	// handler has not decided on yet. On a server another one is answered 429;
-	// on a client Dial returns a *transport.NotProcessedError. Default 100;
-	// negative: as many as the streams below allow.
+	// on a client Dial returns a *transport.NotProcessedError, also beyond the
+	// number that a server of an older draft announces. Default 100; negative: as
+	// many as the streams below allow.
 	MaxSessions int
 	// AcceptWebSocketOnly has NewClientConn accept a server that offers extended
 	// CONNECT, but no WebTransport, and TLS 1.2 without the extended master

@@ -152,15 +152,15 @@ func (r *connectRequest) fields() []hpack.HeaderField {
 
 // connect sends the CONNECT and waits for the answer.
 func (c *ClientConn) connect(ctx context.Context, r *connectRequest) (*session.Session, error) {
-	if !c.OffersWebTransport() {
+	cfg := r.opts.Config
+	if cfg == nil {
+		cfg = c.cfg.Session
+	}
+	if s, _ := c.h2.PeerSettings(); !c.OffersWebTransport() || !offersWebTransport(s, dialectOf(cfg)) {
 		return nil, transport.ErrNotWebTransport
 	}
 	if !c.reserve() {
 		return nil, &transport.NotProcessedError{Err: errMaxSessions}
-	}
-	cfg := r.opts.Config
-	if cfg == nil {
-		cfg = c.cfg.Session
 	}
 	r.init = initOf(c.cfg.Session, cfg)
 	t := newTunnel(c.tc)
@@ -182,7 +182,7 @@ func (c *ClientConn) connect(ctx context.Context, r *connectRequest) (*session.S
 			// are they. They are also the session's limits, whatever comes
 			// later.
 			r.peer = peer
-			if !offersWebTransport(peer, c.cfg.Dialect) {
+			if !offersWebTransport(peer, dialectOf(c.cfg.Session)) || !offersWebTransport(peer, dialectOf(cfg)) {
 				r.written <- transport.ErrNotWebTransport
 				return transport.ErrNotWebTransport
 			}
@@ -230,7 +230,11 @@ func (c *ClientConn) check(ctx context.Context, r *connectRequest, t *tunnel, re
 
 // open makes the session of an accepted CONNECT.
 func (c *ClientConn) open(r *connectRequest, t *tunnel, resp *connectResponse, cfg *transport.Config) (*session.Session, error) {
+	a := clientAgreement(dialectOf(cfg), r.peer, r.init.Towpath && handshake.ParseTowpath(resp.header[handshake.TowpathField]))
 	protocol, given := handshake.ParseProtocol(resp.header[handshake.SelectedProtocol])
+	if !given && a.dialect != transport.DialectDraft15 {
+		protocol, given = handshake.IsBareProtocol(resp.header[handshake.SelectedProtocol], r.opts.Protocols)
+	}
 	// The text defines the field for the request only. A well-formed one in
 	// a response can only raise what we may send, so it is honoured.
 	init, err := handshake.ParseInit(resp.header[handshake.InitField])
@@ -240,8 +244,8 @@ func (c *ClientConn) open(r *connectRequest, t *tunnel, resp *connectResponse, c
 	s := session.New(session.Params{
 		Client: true,
 		Config: cfg,
-		Local:  limitsOf(resp.local, r.init, c.cfg.Dialect),
-		Peer:   limitsOf(r.peer, init, c.cfg.Dialect),
+		Local:  limitsOf(resp.local, r.init, false),
+		Peer:   limitsOf(r.peer, init, a.oneBidiLimit()),
 		Info: transport.Info{
 			Protocol:            transport.HTTP2,
 			ApplicationProtocol: protocol,
@@ -253,8 +257,10 @@ func (c *ClientConn) open(r *connectRequest, t *tunnel, resp *connectResponse, c
 		},
 		Carrier: carrier{t},
 		Budget:  c.budget,
-		Dialect: engineDialect(c.cfg.Dialect),
+		Dialect: a.dialect,
+		Parity:  a.parity,
 	})
+	a.log(cfg, uint64(t.stream().ID()))
 	c.sessions.add(s)
 	if !t.attach(s) {
 		err := lostError(t.cause())

@@ -29,8 +29,28 @@ type testServer struct {
 	done chan error
 }
 
-// newServer starts a server. Set changes the http.Server before it starts.
+// strict is cfg with DialectDraft15 in place of DialectAuto: scripted peers speak
+// draft 15 unless a test is about the dialects.
+func strict(cfg *Config) *Config {
+	d := cfg.clone()
+	if d.Session == nil {
+		d.Session = new(transport.Config)
+	}
+	if d.Session.Dialect == transport.DialectAuto {
+		d.Session.Dialect = transport.DialectDraft15
+	}
+	return d
+}
+
+// newServer starts a server that is strict. Set changes the http.Server before it
+// starts.
 func newServer(t testing.TB, h http.Handler, cfg *Config, set ...func(*http.Server)) *testServer {
+	t.Helper()
+	return newServerAsIs(t, h, strict(cfg), set...)
+}
+
+// newServerAsIs starts a server with the Config as it is.
+func newServerAsIs(t testing.TB, h http.Handler, cfg *Config, set ...func(*http.Server)) *testServer {
 	t.Helper()
 	s := &testServer{
 		t:    t,
@@ -117,9 +137,15 @@ func bubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 
-// newScriptedServer starts a client of this package against a scripted server.
-// The client's NewClientConn runs on its own goroutine.
+// newScriptedServer starts a client of this package that is strict against a
+// scripted server. The client's NewClientConn runs on its own goroutine.
 func newScriptedServer(t testing.TB, cfg *Config) (*h2test.Peer, *h2test.Result[*ClientConn]) {
+	t.Helper()
+	return newScriptedServerAsIs(t, strict(cfg))
+}
+
+// newScriptedServerAsIs does the same with the Config as it is.
+func newScriptedServerAsIs(t testing.TB, cfg *Config) (*h2test.Peer, *h2test.Result[*ClientConn]) {
 	t.Helper()
 	cert := testcert.New(t)
 	cn, sn := memconn.Pipe(nil)

@@ -34,7 +34,7 @@ func violationCode(v transport.Violation) http2.ErrCode {
 
 var (
 	errSendClosed    = errors.New("h2wt: write after the end")
-	errMaxSessions   = errors.New("h2wt: the connection has as many sessions as Config.MaxSessions allows")
+	errMaxSessions   = errors.New("h2wt: the connection has as many sessions as Config.MaxSessions and the server allow")
 	errNotH2         = errors.New("h2wt: the TLS connection did not negotiate h2")
 	errNotUpgradable = errors.New("h2wt: the request does not ask for a WebTransport session over HTTP/2")
 	errWrapped       = errors.New("h2wt: Upgrade: the ResponseWriter is not this package's: the server is not set up by it, or middleware hides it behind a type without Unwrap() http.ResponseWriter")

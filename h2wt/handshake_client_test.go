@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"github.com/towpath-go/towpath/capsule"
 	"github.com/towpath-go/towpath/internal/h2test"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -55,6 +54,7 @@ func TestClientSettings(t *testing.T) {
 		}
 	})
 
+	legacy := &Config{Session: &transport.Config{Dialect: transport.DialectLegacy}}
 	for _, tt := range []struct {
 		name     string
 		cfg      *Config
@@ -66,10 +66,10 @@ func TestClientSettings(t *testing.T) {
 		{"H2-005 without ENABLE_CONNECT_PROTOCOL", nil, []http2.Setting{{ID: 0x2b60, Val: 1}}, false},
 		{"H2-004 FW-05 FW-25 nothing at all", nil, nil, false},
 		{"H2-004 both", nil, []http2.Setting{{ID: 8, Val: 1}, {ID: 0x2b60, Val: 1}}, true},
-		{"H2-004 Legacy: any limit will do", &Config{Dialect: capsule.Legacy}, []http2.Setting{{ID: 8, Val: 1}, {ID: 0x2b63, Val: 1}}, true},
-		{"H2-003 Legacy: WT_ENABLED is a count", &Config{Dialect: capsule.Legacy}, []http2.Setting{{ID: 8, Val: 1}, {ID: 0x2b60, Val: 100}}, true},
-		{"H2-004 Legacy: no limit either", &Config{Dialect: capsule.Legacy}, []http2.Setting{{ID: 8, Val: 1}, {ID: 0x2b63, Val: 0}}, false},
-		{"H2-005 Legacy: without ENABLE_CONNECT_PROTOCOL", &Config{Dialect: capsule.Legacy}, []http2.Setting{{ID: 0x2b60, Val: 1}}, false},
+		{"H2-004 Legacy: any limit will do", legacy, []http2.Setting{{ID: 8, Val: 1}, {ID: 0x2b63, Val: 1}}, true},
+		{"H2-003 Legacy: WT_ENABLED is a count", legacy, []http2.Setting{{ID: 8, Val: 1}, {ID: 0x2b60, Val: 100}}, true},
+		{"H2-004 Legacy: no limit either", legacy, []http2.Setting{{ID: 8, Val: 1}, {ID: 0x2b63, Val: 0}}, false},
+		{"H2-005 Legacy: without ENABLE_CONNECT_PROTOCOL", legacy, []http2.Setting{{ID: 0x2b60, Val: 1}}, false},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			p, result := newScriptedServer(t, tt.cfg)
@@ -230,7 +230,7 @@ func TestClientRequest(t *testing.T) {
 				Header:    http.Header{"Authorization": {"Bearer x"}, "Priority": {"u=1"}},
 				Origin:    "https://example.org",
 				Protocols: []string{"chat-v2", `q"\`},
-				Config:    &transport.Config{InitialStreamWindow: 1 << 20},
+				Config:    &transport.Config{InitialStreamWindow: 1 << 20, Dialect: transport.DialectDraft15},
 			})
 		})
 		h := p.WantHeaders("CONNECT", 1)
@@ -239,7 +239,7 @@ func TestClientRequest(t *testing.T) {
 			":authority", "example.com:8443", ":path", "/?a=b",
 			"origin", "https://example.org",
 			"wt-available-protocols", `"chat-v2", "q\"\\"`,
-			"webtransport-init", "u=1048576, bl=1048576, br=1048576",
+			"webtransport-init", "u=1048576, bl=1048576, br=1048576, towpath=1",
 			"capsule-protocol", "?1",
 			"authorization", "Bearer x", "priority", "u=1",
 		}
@@ -259,9 +259,9 @@ func TestClientRequest(t *testing.T) {
 		p, c, got := greeted(t, nil, enabled(100))
 		defer p.Close()
 		defer c.Close()
-		dial := dialAsync(t.Context(), c, &transport.DialOptions{Config: &transport.Config{InitialStreamWindow: 1}})
+		dial := dialAsync(t.Context(), c, &transport.DialOptions{Config: &transport.Config{InitialStreamWindow: 1, Dialect: transport.DialectDraft15}})
 		h := p.WantHeaders("CONNECT", 1)
-		if v, _ := got.Value(0x2b62); v != 262144 || h.Value("webtransport-init") != "u=262144, bl=262144, br=262144" {
+		if v, _ := got.Value(0x2b62); v != 262144 || h.Value("webtransport-init") != "u=262144, bl=262144, br=262144, towpath=1" {
 			t.Errorf("setting %d, WebTransport-Init %q", v, h.Value("webtransport-init"))
 		}
 		if h.Value("origin") != "" || h.Value("wt-available-protocols") != "" {

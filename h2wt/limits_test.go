@@ -358,7 +358,7 @@ func TestReceiveLimits(t *testing.T) {
 		})
 	}
 	bubble(t, "H2-074 H2-078 a session's own Config has larger limits than the connection's", func(t *testing.T) {
-		own := &transport.Config{InitialStreamWindow: 4000, InitialSessionWindow: 9000, MaxIncomingStreams: 9, MaxIncomingUniStreams: 9}
+		own := &transport.Config{InitialStreamWindow: 4000, InitialSessionWindow: 9000, MaxIncomingStreams: 9, MaxIncomingUniStreams: 9, Dialect: transport.DialectDraft15}
 		conn, c, s := clientSession(t, &Config{Session: cfg}, &transport.DialOptions{Config: own}, enabled(1000))
 		defer conn.Close()
 		defer c.p.Close()
@@ -377,7 +377,7 @@ func TestReceiveLimits(t *testing.T) {
 		<-s.Context().Done()
 	})
 	bubble(t, "H2-074 H2-078 an accepted session's own Config has larger limits than the connection's", func(t *testing.T) {
-		own := &transport.Config{InitialStreamWindow: 4000, InitialSessionWindow: 9000, MaxIncomingStreams: 9, MaxIncomingUniStreams: 9}
+		own := &transport.Config{InitialStreamWindow: 4000, InitialSessionWindow: 9000, MaxIncomingStreams: 9, MaxIncomingUniStreams: 9, Dialect: transport.DialectDraft15}
 		srv, c, _ := serverSession(t, &Config{Session: cfg}, &transport.UpgradeOptions{Config: own}, wtLimits(1000))
 		defer srv.stop()
 		defer c.p.Close()
@@ -401,7 +401,7 @@ func TestLimitsOf(t *testing.T) {
 		defer p.Close()
 		defer c.Close()
 		s, _ := c.h2.PeerSettings()
-		got := limitsOf(s, handshake.Init{Uni: 20, BidiLocal: 1, BidiRemote: 999_999_999_999_999}, capsule.Draft15)
+		got := limitsOf(s, handshake.Init{Uni: 20, BidiLocal: 1, BidiRemote: 999_999_999_999_999}, false)
 		want := session.InitialLimits{
 			MaxData: 1, MaxStreamDataUni: 20, MaxStreamDataBidiLocal: 3, MaxStreamDataBidiRemote: 999_999_999_999_999,
 			MaxStreamsUni: 5, MaxStreamsBidi: 6,
@@ -418,14 +418,14 @@ func TestLimitsOf(t *testing.T) {
 		}
 	})
 	bubble(t, "H2-078 Legacy: one setting for all bidirectional streams", func(t *testing.T) {
-		p, c, _ := greeted(t, &Config{Dialect: capsule.Legacy}, []http2.Setting{{ID: 8, Val: 1}, {ID: 0x2b63, Val: 7}})
+		p, c, _ := greeted(t, &Config{Session: &transport.Config{Dialect: transport.DialectLegacy}}, []http2.Setting{{ID: 8, Val: 1}, {ID: 0x2b63, Val: 7}})
 		defer p.Close()
 		defer c.Close()
 		s, _ := c.h2.PeerSettings()
-		if l := limitsOf(s, handshake.Init{}, capsule.Legacy); l.MaxStreamDataBidiRemote != 7 {
+		if l := limitsOf(s, handshake.Init{}, true); l.MaxStreamDataBidiRemote != 7 {
 			t.Errorf("Legacy: %+v", l)
 		}
-		if l := limitsOf(s, handshake.Init{}, capsule.Draft15); l.MaxStreamDataBidiRemote != 0 {
+		if l := limitsOf(s, handshake.Init{}, false); l.MaxStreamDataBidiRemote != 0 {
 			t.Errorf("Draft15: %+v", l)
 		}
 	})

@@ -1,9 +1,10 @@
 package h2wt
 
 import (
+	"math"
+
 	"golang.org/x/net/http2"
 
-	"github.com/towpath-go/towpath/capsule"
 	"github.com/towpath-go/towpath/internal/h2conn"
 	"github.com/towpath-go/towpath/internal/handshake"
 	"github.com/towpath-go/towpath/internal/session"
@@ -51,8 +52,10 @@ func localSettings(c *transport.Config) []http2.Setting {
 
 // limitsOf returns the initial limits that one side has published: the larger
 // of its SETTINGS and its WebTransport-Init, per item (draft-ietf-webtrans-http2
-// "Flow Control Header Field"). An item in neither is 0.
-func limitsOf(s h2conn.Settings, init handshake.Init, d capsule.Dialect) session.InitialLimits {
+// "Flow Control Header Field"). An item in neither is 0. With oneBidiLimit the
+// setting for the streams that its sender opens stands for the other bidirectional
+// ones too if those have none.
+func limitsOf(s h2conn.Settings, init handshake.Init, oneBidiLimit bool) session.InitialLimits {
 	get := func(id http2.SettingID) uint64 {
 		v, _ := s.Value(id)
 		return uint64(v)
@@ -65,34 +68,35 @@ func limitsOf(s h2conn.Settings, init handshake.Init, d capsule.Dialect) session
 		MaxStreamsUni:           get(settingMaxStreamsUni),
 		MaxStreamsBidi:          get(settingMaxStreamsBidi),
 	}
-	if _, ok := s.Value(settingMaxDataBidiRemote); !ok && d == capsule.Legacy {
-		// Before draft 14 one setting stood for all bidirectional streams.
+	if _, ok := s.Value(settingMaxDataBidiRemote); !ok && oneBidiLimit {
 		l.MaxStreamDataBidiRemote = max(l.MaxStreamDataBidiRemote, l.MaxStreamDataBidiLocal)
 	}
 	return l
 }
 
 // initOf is the WebTransport-Init that a client sends: never below its
-// SETTINGS, and above them if the session's own Config has larger windows.
+// SETTINGS, and above them if the session's own Config has larger windows. It also
+// offers to speak draft 15 exactly with another Towpath endpoint.
 func initOf(conn, own *transport.Config) handshake.Init {
 	c, o := conn.WithDefaults(), own.WithDefaults()
 	window := uint64(max(c.InitialStreamWindow, o.InitialStreamWindow))
-	return handshake.Init{Uni: window, BidiLocal: window, BidiRemote: window}
+	return handshake.Init{Uni: window, BidiLocal: window, BidiRemote: window, Towpath: offersDraft15(o.Dialect)}
 }
 
 // offersWebTransport tells whether a server's settings let a client ask for a
 // session. Drafts before 15 did not have WT_ENABLED as it is now: it counted
-// sessions, or did not exist, and any of the limits shows the support.
-func offersWebTransport(s h2conn.Settings, d capsule.Dialect) bool {
+// sessions, or did not exist, and any of the limits shows the support. A server
+// that gives the value 0 says no in every draft.
+func offersWebTransport(s h2conn.Settings, d transport.Dialect) bool {
 	if !s.ConnectProtocol {
 		return false
 	}
-	enabled, _ := s.Value(settingEnabled)
-	if d != capsule.Legacy {
+	enabled, given := s.Value(settingEnabled)
+	if d == transport.DialectDraft15 {
 		return enabled == 1
 	}
-	if enabled > 0 {
-		return true
+	if given {
+		return enabled > 0
 	}
 	for _, id := range knownSettings {
 		if v, _ := s.Value(id); v > 0 {
@@ -100,6 +104,21 @@ func offersWebTransport(s h2conn.Settings, d capsule.Dialect) bool {
 		}
 	}
 	return false
+}
+
+// maxSessionsOf is how many sessions the server's settings allow on the
+// connection at once, as drafts 07 to 12 have it. A value above 1 can only be such
+// a number. 1 is what every server of draft 15 says, and is taken for a number
+// under DialectLegacy alone, of a server without the setting that came with
+// draft 14: a server that does count refuses the second session itself, with
+// REFUSED_STREAM, which costs a round trip and nothing else.
+func maxSessionsOf(s h2conn.Settings, d transport.Dialect) int {
+	enabled, given := s.Value(settingEnabled)
+	_, later := s.Value(settingMaxDataBidiRemote)
+	if given && (enabled > 1 || d == transport.DialectLegacy && !later) {
+		return int(min(enabled, math.MaxInt32))
+	}
+	return math.MaxInt
 }
 
 // withdrawn tells whether a client has acknowledged that the server does not
@@ -112,21 +131,14 @@ func withdrawn(acked h2conn.Settings) bool {
 // checkServerSettings checks a SETTINGS frame that a client received: "A client
 // that receives a value other than 0 or 1 for SETTINGS_WT_ENABLED MUST close the
 // connection with PROTOCOL_ERROR", and ENABLE_CONNECT_PROTOCOL must not go back
-// to 0 (RFC 8441 section 3).
-func checkServerSettings(before, now h2conn.Settings, d capsule.Dialect) error {
-	if v, _ := now.Value(settingEnabled); v > 1 && d != capsule.Legacy {
+// to 0 (RFC 8441 section 3). Under the other dialects than draft 15 such a value
+// is an older draft's number of sessions.
+func checkServerSettings(before, now h2conn.Settings, d transport.Dialect) error {
+	if v, _ := now.Value(settingEnabled); v > 1 && d == transport.DialectDraft15 {
 		return &h2conn.ConnError{Code: http2.ErrCodeProtocol, Reason: "WT_ENABLED is above 1"}
 	}
 	if before.ConnectProtocol && !now.ConnectProtocol {
 		return &h2conn.ConnError{Code: http2.ErrCodeProtocol, Reason: "ENABLE_CONNECT_PROTOCOL went back to 0"}
 	}
 	return nil
-}
-
-// engineDialect is the dialect of a session on a connection that has one.
-func engineDialect(d capsule.Dialect) transport.Dialect {
-	if d == capsule.Legacy {
-		return transport.DialectLegacy
-	}
-	return transport.DialectDraft15
 }

@@ -64,7 +64,12 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 	if w.status != 0 || w.done || x.taken() {
 		return nil, errors.New("h2wt: Upgrade after the response")
 	}
-	init, protocol, fields, code, err := w.negotiate(r, opts)
+	c := x.conn
+	cfg := opts.Config
+	if cfg == nil {
+		cfg = c.cfg.Session
+	}
+	init, protocol, fields, code, err := w.negotiate(r, opts, dialectOf(cfg))
 	if err == nil && !x.decide(takenOver) {
 		return nil, errUndecided
 	}
@@ -79,15 +84,11 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 	if err != nil {
 		return nil, fmt.Errorf("h2wt: Upgrade: %w", err)
 	}
-	c := x.conn
-	cfg := opts.Config
-	if cfg == nil {
-		cfg = c.cfg.Session
-	}
+	a := serverAgreement(dialectOf(cfg), peer, x.req.Header, answersTowpath(dialectOf(cfg), init))
 	s := session.New(session.Params{
 		Config: cfg,
-		Local:  limitsOf(x.local, handshake.Init{}, c.cfg.Dialect),
-		Peer:   limitsOf(peer, init, c.cfg.Dialect),
+		Local:  limitsOf(x.local, handshake.Init{}, false),
+		Peer:   limitsOf(peer, init, a.oneBidiLimit()),
 		Info: transport.Info{
 			Protocol:            transport.HTTP2,
 			ApplicationProtocol: protocol,
@@ -99,8 +100,10 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 		},
 		Carrier: carrier{x.tunnel},
 		Budget:  c.budget,
-		Dialect: engineDialect(c.cfg.Dialect),
+		Dialect: a.dialect,
+		Parity:  a.parity,
 	})
+	a.log(cfg, uint64(x.st.ID()))
 	x.hold()
 	c.sessions.add(s)
 	if !x.tunnel.attach(s) {
@@ -115,7 +118,7 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 
 // negotiate makes all decisions that the header fields allow. Code is the
 // status to answer if err is not nil.
-func (w *response) negotiate(r *http.Request, opts *transport.UpgradeOptions) (init handshake.Init, protocol string, fields []hpack.HeaderField, code int, err error) {
+func (w *response) negotiate(r *http.Request, opts *transport.UpgradeOptions, d transport.Dialect) (init handshake.Init, protocol string, fields []hpack.HeaderField, code int, err error) {
 	status, err := handshake.AcceptStatus(opts.StatusCode)
 	if err == nil {
 		err = handshake.CheckResponseHeader(opts.Header)
@@ -144,7 +147,14 @@ func (w *response) negotiate(r *http.Request, opts *transport.UpgradeOptions) (i
 
 	fields = append(fields, hpack.HeaderField{Name: ":status", Value: strconv.Itoa(status)})
 	if protocol != "" {
-		fields = append(fields, hpack.HeaderField{Name: "wt-protocol", Value: handshake.FormatProtocol(protocol)})
+		value := handshake.FormatProtocol(protocol)
+		if isFailsRequest(d, r.Header) {
+			value = handshake.FormatBareProtocol(protocol)
+		}
+		fields = append(fields, hpack.HeaderField{Name: "wt-protocol", Value: value})
+	}
+	if answersTowpath(d, init) {
+		fields = append(fields, hpack.HeaderField{Name: "towpath", Value: handshake.FormatTowpath()})
 	}
 	fields = append(fields,
 		hpack.HeaderField{Name: "capsule-protocol", Value: "?1"},

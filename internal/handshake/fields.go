@@ -16,6 +16,7 @@ const (
 	InitField          = "Webtransport-Init"
 	OriginField        = "Origin"
 	CapsuleProtocol    = "Capsule-Protocol"
+	TowpathField       = "Towpath"
 )
 
 // Bounds on a structured field from the peer. A longer one is not parsed.
@@ -80,6 +81,16 @@ func FormatProtocol(protocol string) string {
 	return b.String()
 }
 
+// FormatBareProtocol is the value of WT-Protocol for a client that takes the value
+// as it stands for the protocol: a Token, as in the drafts before 13 of
+// WebTransport over HTTP/3. It is a String if the protocol is no Token.
+func FormatBareProtocol(protocol string) string {
+	if v, err := httpsfv.Marshal(httpsfv.NewItem(httpsfv.Token(protocol))); err == nil {
+		return v
+	}
+	return FormatProtocol(protocol)
+}
+
 // ParseAvailableProtocols reads the lines of WT-Available-Protocols. A member
 // that is not a String, anything that does not parse, and a field over the
 // bounds make the whole field count as absent (draft-ietf-webtrans-http3
@@ -133,6 +144,18 @@ func SelectProtocol(offers, supported []string) string {
 	return ""
 }
 
+// IsBareProtocol reports whether the lines of WT-Protocol, which ParseProtocol did
+// not accept, are one of the protocols without the quotes of a String: drafts
+// before 13 of WebTransport over HTTP/3 had Tokens, and there is software that
+// sends the bare text.
+func IsBareProtocol(lines, offered []string) (protocol string, ok bool) {
+	if len(lines) != 1 {
+		return "", false
+	}
+	text := strings.Trim(lines[0], " \t")
+	return text, text != "" && slices.Contains(offered, text)
+}
+
 // Init is the WebTransport-Init field (draft-ietf-webtrans-http2 "Flow Control
 // Header Field"): initial limits on stream data, in bytes, that its sender
 // grants to its receiver. An item that is not given is 0.
@@ -140,6 +163,11 @@ type Init struct {
 	Uni        uint64 // u: unidirectional streams opened by the receiver of the field
 	BidiLocal  uint64 // bl: bidirectional streams opened by the sender of the field
 	BidiRemote uint64 // br: bidirectional streams opened by the receiver of the field
+	// Towpath is our own key, which others ignore like every unknown one:
+	// towpath=1 offers to speak draft 15 exactly if the receiver is a Towpath
+	// endpoint that says so too, see [FormatTowpath]. Any other value means
+	// nothing.
+	Towpath bool
 }
 
 // maxInteger is the largest Integer of a structured field.
@@ -148,7 +176,11 @@ const maxInteger = 999_999_999_999_999
 // String is the field's value. A limit above what an Integer can hold is cut.
 func (i Init) String() string {
 	n := func(v uint64) string { return strconv.FormatUint(min(v, maxInteger), 10) }
-	return "u=" + n(i.Uni) + ", bl=" + n(i.BidiLocal) + ", br=" + n(i.BidiRemote)
+	s := "u=" + n(i.Uni) + ", bl=" + n(i.BidiLocal) + ", br=" + n(i.BidiRemote)
+	if i.Towpath {
+		s += ", towpath=1"
+	}
+	return s
 }
 
 // ParseInit reads the lines of WebTransport-Init. Unknown keys and all
@@ -187,7 +219,25 @@ func ParseInit(lines []string) (Init, error) {
 		}
 		*limit = uint64(n)
 	}
+	if m, ok := d.Get("towpath"); ok {
+		item, ok := m.(httpsfv.Item)
+		init.Towpath = ok && item.Value == int64(1)
+	}
 	return init, nil
+}
+
+// FormatTowpath is the value of the Towpath field, by which a server answers
+// towpath=1 in WebTransport-Init: an Integer. Both sides then speak draft 15.
+func FormatTowpath() string { return "1" }
+
+// ParseTowpath reports whether the lines of the Towpath field are that answer.
+// Anything else means nothing.
+func ParseTowpath(lines []string) bool {
+	if len(lines) == 0 || tooLong(lines) {
+		return false
+	}
+	item, err := httpsfv.UnmarshalItem(lines)
+	return err == nil && item.Value == int64(1)
 }
 
 func tooLong(lines []string) bool {

@@ -110,6 +110,101 @@ func TestSelectProtocol(t *testing.T) {
 	}
 }
 
+func TestBareProtocol(t *testing.T) {
+	offered := []string{"chat", "a b", `"x"`}
+	for _, tt := range []struct {
+		name  string
+		lines []string
+		want  string
+	}{
+		{"a Token", []string{"chat"}, "chat"},
+		{"white space around", []string{" chat\t"}, "chat"},
+		{"text that is no Token", []string{"a b"}, "a b"},
+		{"not offered", []string{"other"}, ""},
+		{"other letter case", []string{"Chat"}, ""},
+		{"parameters", []string{"chat;a=1"}, ""},
+		{"two lines", []string{"chat", "chat"}, ""},
+		{"empty", []string{""}, ""},
+		{"absent", nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, ok := IsBareProtocol(tt.lines, offered)
+			if ok != (tt.want != "") || ok && got != tt.want {
+				t.Errorf("IsBareProtocol(%q) = %q, %v, want %q", tt.lines, got, ok, tt.want)
+			}
+		})
+	}
+	t.Run("an empty name is never selected", func(t *testing.T) {
+		if got, ok := IsBareProtocol([]string{""}, []string{""}); ok {
+			t.Errorf("IsBareProtocol = %q", got)
+		}
+	})
+	for protocol, want := range map[string]string{"chat": "chat", "chat-v2.1": "chat-v2.1", "h3/x:y": "h3/x:y",
+		"a b": `"a b"`, "1a": `"1a"`, `q"`: `"q\""`, "a,b": `"a,b"`} {
+		t.Run("format "+protocol, func(t *testing.T) {
+			if got := FormatBareProtocol(protocol); got != want {
+				t.Errorf("FormatBareProtocol(%q) = %s, want %s", protocol, got, want)
+			}
+		})
+	}
+}
+
+func TestTowpath(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		lines []string
+		want  bool
+	}{
+		{"1", []string{"1"}, true},
+		{"parameters", []string{"1;a=2"}, true},
+		{"another version", []string{"2"}, false},
+		{"String", []string{`"1"`}, false},
+		{"Boolean", []string{"?1"}, false},
+		{"Decimal", []string{"1.0"}, false},
+		{"Token", []string{"x"}, false},
+		{"inner list", []string{"(1)"}, false},
+		{"two lines", []string{"1", "1"}, false},
+		{"empty", []string{""}, false},
+		{"absent", nil, false},
+		{"too long", []string{"1" + strings.Repeat(" ", MaxFieldSize)}, false},
+	} {
+		t.Run("the answer: "+tt.name, func(t *testing.T) {
+			if got := ParseTowpath(tt.lines); got != tt.want {
+				t.Errorf("ParseTowpath(%.20q) = %v, want %v", tt.lines, got, tt.want)
+			}
+		})
+	}
+	t.Run("what is formatted parses back", func(t *testing.T) {
+		if !ParseTowpath([]string{FormatTowpath()}) {
+			t.Errorf("%q is not recognised", FormatTowpath())
+		}
+	})
+	for _, tt := range []struct {
+		name, value string
+		want        bool
+	}{
+		{"1", "towpath=1", true},
+		{"among the others", "u=1, towpath=1;x, br=2", true},
+		{"the last of two", "towpath=2, towpath=1", true},
+		{"another version", "towpath=2", false},
+		{"bare key", "towpath", false},
+		{"String", `towpath="1"`, false},
+		{"Boolean", "towpath=?1", false},
+		{"Decimal", "towpath=1.0", false},
+		{"negative", "towpath=-1", false},
+		{"inner list", "towpath=(1)", false},
+		{"Token", "towpath=one", false},
+		{"absent", "u=1", false},
+	} {
+		t.Run("H2-077 the key is unknown to others and never an error: "+tt.name, func(t *testing.T) {
+			got, err := ParseInit([]string{tt.value})
+			if err != nil || got.Towpath != tt.want {
+				t.Errorf("ParseInit(%q) = %+v, %v, want %v", tt.value, got, err, tt.want)
+			}
+		})
+	}
+}
+
 func TestCheckProtocols(t *testing.T) {
 	numbered := make([]string, MaxMembers+1)
 	for i := range numbered {
@@ -146,7 +241,7 @@ func TestInit(t *testing.T) {
 		want  Init
 		ok    bool
 	}{
-		{"H2-078 all three", []string{"u=1, bl=2, br=3"}, Init{1, 2, 3}, true},
+		{"H2-078 all three", []string{"u=1, bl=2, br=3"}, Init{Uni: 1, BidiLocal: 2, BidiRemote: 3}, true},
 		{"H2-078 one", []string{"br=65536"}, Init{BidiRemote: 65536}, true},
 		{"H2-078 largest Integer", []string{"u=999999999999999"}, Init{Uni: 999999999999999}, true},
 		{"H2-078 two lines", []string{"u=1", "bl=2"}, Init{Uni: 1, BidiLocal: 2}, true},
@@ -186,9 +281,9 @@ func TestInit(t *testing.T) {
 		})
 	}
 	t.Run("H2-078 what is formatted parses back", func(t *testing.T) {
-		in := Init{Uni: 65536, BidiLocal: 1, BidiRemote: 1 << 62}
+		in := Init{Uni: 65536, BidiLocal: 1, BidiRemote: 1 << 62, Towpath: true}
 		got, err := ParseInit([]string{in.String()})
-		if want := (Init{65536, 1, 999999999999999}); err != nil || got != want {
+		if want := (Init{65536, 1, 999999999999999, true}); err != nil || got != want {
 			t.Errorf("ParseInit(%q) = %+v, %v, want %+v", in.String(), got, err, want)
 		}
 	})

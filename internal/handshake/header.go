@@ -13,8 +13,8 @@ import (
 // there; responseFields the same on its answer, and websocketFields on the CONNECT
 // of a WebSocket.
 var (
-	requestFields   = []string{OriginField, AvailableProtocols, SelectedProtocol, InitField, CapsuleProtocol, "Host"}
-	responseFields  = []string{AvailableProtocols, SelectedProtocol, InitField, CapsuleProtocol, "Date"}
+	requestFields   = []string{OriginField, AvailableProtocols, SelectedProtocol, InitField, CapsuleProtocol, TowpathField, "Host"}
+	responseFields  = []string{AvailableProtocols, SelectedProtocol, InitField, CapsuleProtocol, TowpathField, "Date"}
 	websocketFields = []string{"Sec-Websocket-Key", "Sec-Websocket-Accept", "Sec-Websocket-Version", CapsuleProtocol, "Host"}
 	// bodyFields may not appear on a message whose content is capsules
 	// (RFC 9297 section 3.2): "MUST be treated as malformed".
