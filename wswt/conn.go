@@ -108,6 +108,7 @@ type conn struct {
 	reason   string
 	aborted  ws.StatusCode // of the Close frame if the session ends for a local reason
 	recv     recvState
+	writeErr error     // of a write that failed
 	bound    time.Time // from then on nothing is read or written; zero: not closing
 	pongDue  bool
 	pongSize uint8

@@ -60,11 +60,14 @@ func (c *conn) readLoop() {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		err = errNoClose
 	}
-	c.lost(err)
 	c.mu.Lock()
-	due := c.send == sendClosing // it can be that the peer still reads
+	due := c.send == sendClosing && err == errNoClose // it can be that the peer still reads
+	if c.writeErr != nil {
+		err = c.writeErr
+	}
 	c.mu.Unlock()
-	if !due || err != errNoClose {
+	c.lost(err)
+	if !due {
 		c.abandon()
 	}
 }

@@ -1,6 +1,8 @@
 package wswt
 
 import (
+	"errors"
+	"os"
 	"sync"
 	"time"
 
@@ -170,12 +172,31 @@ func (c *conn) write(p []byte) bool {
 	if d := c.cfg.writeTimeout(); d > 0 {
 		c.setWriteDeadline(time.Now().Add(d))
 	}
-	if _, err := c.nc.Write(p); err != nil {
+	_, err := c.nc.Write(p)
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.lost(err)
 		c.abandon()
-		return false
+	default:
+		c.writeFailed(err)
 	}
-	return true
+	return false
+}
+
+// writeFailed has the reader read what is there: it may be the Close frame with
+// which the peer has ended the connection.
+func (c *conn) writeFailed(err error) {
+	bound := time.Now().Add(c.closing)
+	c.mu.Lock()
+	c.send, c.writeErr = sendClosed, err
+	if c.bound.IsZero() {
+		c.bound = bound
+	}
+	bound = c.bound
+	c.mu.Unlock()
+	_ = c.nc.SetReadDeadline(bound) // an error means that it has ended
 }
 
 // setWriteDeadline sets the writer's deadline, or that of the closing if it is
