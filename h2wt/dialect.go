@@ -63,7 +63,7 @@ func clientAgreement(d transport.Dialect, server h2conn.Settings, recognised boo
 	}
 	a := agreement{dialect: transport.DialectLegacy, reason: reasonAnnounced}
 	if hasFailsSettings(server) {
-		a.parity = session.ParitySwapped
+		a.parity = session.ParityLearnSwapped
 	}
 	return a
 }
@@ -83,8 +83,11 @@ func serverAgreement(d transport.Dialect, client h2conn.Settings, request http.H
 	if counts || fails || firefox {
 		a.dialect, a.reason = transport.DialectLegacy, reasonAnnounced
 	}
-	if fails || hasFailsSettings(client) {
+	switch {
+	case fails:
 		a.parity = session.ParitySwapped
+	case hasFailsSettings(client):
+		a.parity = session.ParityLearnSwapped
 	}
 	return a
 }
@@ -100,7 +103,8 @@ func isFailsRequest(d transport.Dialect, request http.Header) bool {
 // hasFailsSettings tells whether a peer's SETTINGS are those of fails-components:
 // limits, but neither WT_ENABLED nor the limit on bidirectional streams that the
 // receiver opens. Draft 13 has the same ones; that implementation is the only
-// known one that sends them, and its parity of stream IDs is swapped.
+// known one that sends them, and its parity of stream IDs is swapped. So that is
+// what to expect, unless the peer opens the first stream and proves otherwise.
 func hasFailsSettings(s h2conn.Settings) bool {
 	for _, id := range [...]http2.SettingID{settingEnabled, settingMaxDataBidiRemote} {
 		if _, given := s.Value(id); given {
@@ -129,7 +133,9 @@ func (a agreement) log(c *transport.Config, id uint64) {
 	case session.ParitySwapped:
 		parity = "swapped"
 	case session.ParityLearn:
-		parity = "learnt from the peer's first stream"
+		parity = "learnt from the first stream"
+	case session.ParityLearnSwapped:
+		parity = "swapped unless the peer's first stream says otherwise"
 	}
 	c.Logger.Info("session dialect", slog.Uint64("session", id), slog.String("dialect", a.dialect.String()),
 		slog.String("reason", string(a.reason)), slog.String("parity", parity))

@@ -3,7 +3,8 @@ package session
 // A Parity says what bit 0 of a stream ID means. In draft-ietf-webtrans-http2
 // "Stream IDs" it is 0 for the streams that the client opens; one deployed
 // implementation, in both its client and its server, has it the other way.
-// Nothing else of an ID differs.
+// Nothing else of an ID differs. The same implementation has the two types of
+// WT_STREAMS_BLOCKED the other way round, so they go with it.
 type Parity uint8
 
 const (
@@ -20,7 +21,17 @@ const (
 	// ParitySwapped is the other way: the client opens 1, 5, 9 and 3, 7, 11,
 	// the server 0, 4, 8 and 2, 6, 10.
 	ParitySwapped
+	// ParityLearnSwapped is ParityLearn, but if this side opens the first
+	// stream, the parity is swapped: the peer is probably, not certainly, one
+	// that has it so.
+	ParityLearnSwapped
 )
+
+// swapped reports whether the parity is the other way until more is known.
+func (p Parity) swapped() bool { return p == ParitySwapped || p == ParityLearnSwapped }
+
+// learns reports whether the first stream decides.
+func (p Parity) learns() bool { return p == ParityLearn || p == ParityLearnSwapped }
 
 // The streams of each side are told apart by isLocal, localID and peerID alone.
 // They may be asked once the parity is known: nobody has opened a stream before.
@@ -53,6 +64,6 @@ func (s *Session) opensFirstLocked() { s.parityDue = false }
 func (s *Session) peerNamesFirstLocked(id uint64) {
 	if s.parityDue {
 		s.parityDue = false
-		s.swapped = s.isLocal(id)
+		s.swapped = s.client == (id&1 == 0) // a server's is even, or a client's odd
 	}
 }

@@ -260,7 +260,7 @@ func (s *sender) Control(c capsule.Capsule) error {
 		s.once(st.blocked, c.MaximumStreamData, s.other.stream(c.StreamID).maxStreamData, "WT_STREAM_DATA_BLOCKED")
 	case capsule.StreamsBlocked:
 		k := bidi
-		if c.Uni {
+		if c.Uni != s.r.swapped {
 			k = uni
 		}
 		s.once(s.blockedStreams[k], c.MaximumStreams, s.other.maxStreams[k], "WT_STREAMS_BLOCKED")

@@ -170,7 +170,7 @@ func New(p Params) *Session {
 	s.reader.s = s
 	s.dialect.reading = readingOf(p.Dialect)
 	s.reader.decoder.Dialect = s.dialect.reading.codec()
-	s.swapped, s.parityDue = p.Parity == ParitySwapped, p.Parity == ParityLearn
+	s.swapped, s.parityDue = p.Parity.swapped(), p.Parity.learns()
 	s.credit = sessionstate.NewSendCredit(p.Peer.MaxData)
 	s.window = sessionstate.NewSessionWindow(p.Local.MaxData, uint64(s.cfg.InitialSessionWindow), uint64(s.cfg.MaxSessionWindow))
 	for k := range s.opened {

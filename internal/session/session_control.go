@@ -58,7 +58,9 @@ func (f *filler) fillControl() bool {
 		if !l.blockedDue {
 			continue
 		}
-		c := capsule.StreamsBlocked{Uni: kind(k) == uni, MaximumStreams: l.blocked}
+		// The peer whose parity is swapped ends the session for a limit that
+		// is not that of the kind it takes the type for.
+		c := capsule.StreamsBlocked{Uni: (kind(k) == uni) != s.swapped, MaximumStreams: l.blocked}
 		if !f.control(c.Append(buf[:0])) {
 			return false
 		}

@@ -232,7 +232,7 @@ func (r *reader) Control(c capsule.Capsule) error {
 			return err
 		}
 		k := bidi
-		if c.Uni {
+		if c.Uni != s.swapped {
 			k = uni
 		}
 		return r.repeated(c, &s.accepted[k].blocked, c.MaximumStreams)
