@@ -6,10 +6,125 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/towpath-go/towpath/internal/testcert"
+	"github.com/towpath-go/towpath/negotiate"
+	"github.com/towpath-go/towpath/transport"
 )
+
+const failsModule = "npm @fails-components/webtransport"
+
+// The rows of fails-components over HTTP/2, in Node.
+var (
+	failsClient = &row{
+		name: "fails client h2", section: foreign, transport: "HTTP/2", module: failsModule,
+		peer:      "fails-components' client in Node (`forceReliable: true`), Towpath's server",
+		configure: "`UpgradeOptions.AllowOriginWithoutScheme: true`",
+	}
+	failsServer = &row{
+		name: "fails server h2", section: foreign, transport: "HTTP/2", module: failsModule,
+		peer: "Towpath's client, fails-components' `Http2Server` in Node",
+	}
+)
+
+const (
+	failsCodes    = "Codes of streams above 255 arrive as 255 when fails-components sends them; what it receives is not cut."
+	failsSessions = "Each session of fails-components' client has an HTTP/2 connection of its own."
+)
+
+func TestFailsComponentsClient(t *testing.T) {
+	heard := &dialects{}
+	opts := &transport.UpgradeOptions{Protocols: []string{"second"}, AllowOriginWithoutScheme: true}
+	l := &failsClientLink{
+		client: node(t, "fails-components.mjs"),
+		server: newTowpathServer(t, opts, heard.config(transport.DialectAuto), transport.HTTP2),
+	}
+	defer heard.want(t, "legacy", "announced", "swapped")
+	measure(t, failsClient, l, exceptions{
+		resetCode: {partly: failsCodes, show: func(t *testing.T, l link) {
+			resets(t, l, 254, wideCode)
+			resetsLearnt(t, l, 256, wideCode, 255, wideCode)
+		}},
+		stopCode: {partly: failsCodes, show: func(t *testing.T, l link) {
+			stops(t, l, 254, wideCode)
+			stopsLearnt(t, l, 256, wideCode, 255, wideCode)
+		}},
+		severalSessions: {partly: failsSessions, show: func(t *testing.T, l link) {
+			scenarios[severalSessions](t, l)
+			_, a := l.session(t)
+			_, b := l.session(t)
+			if a, b := remote(a), remote(b); a == b {
+				t.Errorf("two sessions came from %s", a)
+			}
+		}},
+	})
+}
+
+// remote returns the address that a session of this library has as the peer's.
+func remote(e end) string { return e.(towpathEnd).s.Info().RemoteAddr.String() }
+
+// TestFailsComponentsOrigin: the client's Origin has no scheme, and without the
+// option for it the answer is 403.
+func TestFailsComponentsOrigin(t *testing.T) {
+	server := newTowpathServer(t, nil, nil, transport.HTTP2)
+	client := node(t, "fails-components.mjs")
+	hash := server.cert.Hash()
+	_, err := client.do(limited(t), order{Op: "dial", URL: server.url("/"), Hash: hash[:]})
+	if err == nil || !strings.Contains(err.Error(), "status 403") {
+		t.Errorf("the session: %v", err)
+	}
+}
+
+// A failsClientLink has their client and our server.
+type failsClientLink struct {
+	client *process
+	server *towpathServer
+}
+
+func (l *failsClientLink) session(t *testing.T, offer ...string) (client, server end) {
+	t.Helper()
+	ctx := limited(t)
+	return failsDial(t, ctx, l.client, l.server.url("/"), l.server.cert.Hash(), offer), l.server.accept(t, ctx)
+}
+
+func TestFailsComponentsServer(t *testing.T) {
+	heard := &dialects{}
+	defer heard.want(t, "legacy", "announced", "swapped")
+	measure(t, failsServer, newFailsServerLink(t, heard.config(transport.DialectAuto)), exceptions{
+		resetCode: {partly: failsCodes, show: func(t *testing.T, l link) {
+			resets(t, l, wideCode, 254)
+			resetsLearnt(t, l, wideCode, 256, wideCode, 255)
+		}},
+		stopCode: {partly: failsCodes, show: func(t *testing.T, l link) {
+			stops(t, l, wideCode, 254)
+			stopsLearnt(t, l, wideCode, 256, wideCode, 255)
+		}},
+	})
+}
+
+// A failsServerLink has our client and their server.
+type failsServerLink struct {
+	server *process
+	dialer *negotiate.Dialer
+	url    string
+}
+
+func newFailsServerLink(t *testing.T, config *transport.Config) *failsServerLink {
+	t.Helper()
+	cert := testcert.New(t)
+	l := &failsServerLink{dialer: newTowpathDialer(t, cert, config, transport.HTTP2)}
+	l.server, l.url = failsListen(t, cert)
+	return l
+}
+
+func (l *failsServerLink) session(t *testing.T, offer ...string) (client, server end) {
+	t.Helper()
+	ctx := limited(t)
+	client = dialTowpath(t, ctx, l.dialer, l.url, offer)
+	return client, failsAccept(t, ctx, l.server)
+}
 
 // TestFailsComponentsAlone has fails-components at both ends, so that what this
 // peer and its drivers can do is known without Towpath.

@@ -3,16 +3,19 @@ package peers
 // rows are all rows in the order of the document. Each is declared in the file
 // of the test that measures it.
 var rows = []*row{
+	replayedChromium,
+	replayedFirefox,
+	firefoxReplay,
 	failsBrowser1,
 	failsBrowser2,
+	failsClient,
+	failsServer,
 	wtgoClient,
 	wtgoClientNoFlow,
 	wtgoTransport,
 	wtgoServer,
 	wtgoServerNoFlow,
 	xnetDraft15,
-	replayedChromium,
-	replayedFirefox,
 	towpathH3,
 	towpathH2,
 	towpathH2Draft15,

@@ -28,16 +28,40 @@ var (
 
 func TestTowpath(t *testing.T) {
 	t.Run("HTTP3", func(t *testing.T) {
-		measure(t, towpathH3, newTowpathLink(t, nil, transport.HTTP3), nil)
+		measure(t, towpathH3, newTowpathLink(t, nil, nil, transport.HTTP3), nil)
 	})
-	for r, dialect := range map[*row]transport.Dialect{
-		towpathH2:        transport.DialectAuto,
-		towpathH2Draft15: transport.DialectDraft15,
-		towpathH2Legacy:  transport.DialectLegacy,
+	for _, c := range []struct {
+		r       *row
+		dialect transport.Dialect
+		heard   [3]string
+	}{
+		{towpathH2, transport.DialectAuto, [3]string{"draft-15", "recognised", "draft"}},
+		{towpathH2Draft15, transport.DialectDraft15, [3]string{"draft-15", "configured", "draft"}},
+		{towpathH2Legacy, transport.DialectLegacy, [3]string{"legacy", "configured", "draft"}},
 	} {
-		t.Run("HTTP2 "+dialect.String(), func(t *testing.T) {
-			measure(t, r, newTowpathLink(t, &transport.Config{Dialect: dialect}, transport.HTTP2), nil)
+		t.Run("HTTP2 "+c.dialect.String(), func(t *testing.T) {
+			heard := &dialects{}
+			measure(t, c.r, newTowpathLink(t, heard.config(c.dialect), heard.config(c.dialect), transport.HTTP2), nil)
+			heard.want(t, c.heard[:]...)
 		})
+	}
+}
+
+// TestTowpathDialects: an end that finds the dialect out fits one that is told.
+func TestTowpathDialects(t *testing.T) {
+	for _, told := range []transport.Dialect{transport.DialectDraft15, transport.DialectLegacy} {
+		for _, client := range []transport.Dialect{transport.DialectAuto, told} {
+			server := told
+			if client == told {
+				server = transport.DialectAuto
+			}
+			t.Run(fmt.Sprintf("%v client, %v server", client, server), func(t *testing.T) {
+				l := newTowpathLink(t, &transport.Config{Dialect: client}, &transport.Config{Dialect: server}, transport.HTTP2)
+				for c, show := range scenarios {
+					t.Run(column(c).String(), func(t *testing.T) { show(t, l) })
+				}
+			})
+		}
 	}
 }
 
@@ -236,10 +260,10 @@ type towpathLink struct {
 	dialer *negotiate.Dialer
 }
 
-func newTowpathLink(t *testing.T, config *transport.Config, way transport.Protocol) *towpathLink {
+func newTowpathLink(t *testing.T, client, server *transport.Config, way transport.Protocol) *towpathLink {
 	t.Helper()
-	l := &towpathLink{server: newTowpathServer(t, nil, config, way)}
-	l.dialer = newTowpathDialer(t, l.server.cert, config, way)
+	l := &towpathLink{server: newTowpathServer(t, nil, server, way)}
+	l.dialer = newTowpathDialer(t, l.server.cert, client, way)
 	return l
 }
 

@@ -15,7 +15,17 @@ obey(async (order) => {
         serverCertificateHashes: [{ algorithm: 'sha-256', value: Buffer.from(order.hash, 'base64') }]
       })
       session.closed.catch(() => {})
-      await session.ready
+      // What it learns of a refusal it keeps to itself.
+      const { sessionint } = session
+      const onClose = sessionint.onClose
+      let status
+      sessionint.onClose = (args) => {
+        status = args.errorcode
+        onClose.call(sessionint, args)
+      }
+      await session.ready.catch((error) => {
+        throw new Error(`${error.message} (status ${status})`)
+      })
       return ends.add(session)
     }
     case 'listen': {
