@@ -134,11 +134,12 @@ func (c *ClientConn) connect(ctx context.Context, req *http.Request, opts *trans
 	} else if err == nil {
 		err = c.checkAnswer(rsp)
 	}
-	if !stop() {
+	_, answered := errors.AsType[*transport.RejectedError](err)
+	if !stop() && !answered {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		if _, ok := errors.AsType[*transport.RejectedError](err); !ok {
+		if !answered {
 			abort(requestCancelled)
 		}
 		c.abandon(id, codeSessionGone)

@@ -88,7 +88,7 @@ func (c *serverConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if !c.speaks(r.Proto) {
 		c.abandon(id, codeSessionGone)
-		http.Error(w, "unknown :protocol", http.StatusNotImplemented)
+		refuse(w, http.StatusNotImplemented)
 		return
 	}
 	if why := c.awaitSettings(w); why != "" {
@@ -101,7 +101,7 @@ func (c *serverConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if !c.rate.take(time.Now()) {
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, "too many session requests", http.StatusTooManyRequests)
+		refuse(w, http.StatusTooManyRequests)
 		return
 	}
 	if !c.takeSlot() {
@@ -215,16 +215,24 @@ func (q *request) done() {
 	}
 	if q.decide(requestAnswered) {
 		// A handler that does not know WebTransport.
-		q.refuse(http.StatusMethodNotAllowed)
+		refuse(q.w, http.StatusMethodNotAllowed)
 	}
 	if q.decided() != requestAccepted {
 		q.c.freeSlot()
 	}
 }
 
-func (q *request) refuse(status int) {
-	http.Error(q.w, http.StatusText(status), status)
+// refuse answers a request that becomes no session: by the status alone, as over
+// HTTP/2. What middleware said of a body is not of this answer.
+func refuse(w http.ResponseWriter, status int) {
+	for _, name := range bodyFields {
+		delete(w.Header(), name)
+	}
+	w.WriteHeader(status)
 }
+
+// bodyFields describe a body, as middleware sets them that knows no other answer.
+var bodyFields = []string{"Content-Length", "Content-Type", "Transfer-Encoding", "Trailer"}
 
 // responseWriter is what the handler of a WebTransport request writes to. A
 // final answer other than by Upgrade refuses the session: one with a 2xx status
@@ -249,7 +257,7 @@ func (w *responseWriter) WriteHeader(status int) {
 	if status < 300 {
 		w.discard = true
 		clear(w.q.w.Header())
-		w.q.refuse(http.StatusMethodNotAllowed)
+		refuse(w.q.w, http.StatusMethodNotAllowed)
 		return
 	}
 	w.q.w.WriteHeader(status)
@@ -289,7 +297,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOpti
 	q, ok := r.Context().Value(requestKey{}).(*request)
 	if !ok {
 		if r.ProtoMajor == 3 {
-			http.Error(w, "not a WebTransport request", http.StatusMethodNotAllowed)
+			refuse(w, http.StatusMethodNotAllowed)
 		}
 		return nil, errors.New("h3wt: not a WebTransport request of a Server of this package")
 	}
@@ -298,7 +306,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOpti
 	}
 	fail := func(status int, err error) (transport.Session, error) {
 		if q.decide(requestAnswered) {
-			q.refuse(status)
+			refuse(q.w, status)
 		}
 		return nil, fmt.Errorf("h3wt: %w", err)
 	}
@@ -336,8 +344,8 @@ func (q *request) accept(status int, protocol string, opts *transport.UpgradeOpt
 	for name, values := range opts.Header {
 		header[http.CanonicalHeaderKey(name)] = append([]string(nil), values...)
 	}
-	for _, name := range []string{"Content-Length", "Content-Type", "Transfer-Encoding", "Trailer"} {
-		delete(header, name) // of middleware that knows bodies only
+	for _, name := range bodyFields {
+		delete(header, name)
 	}
 	if protocol != "" {
 		header[handshake.SelectedProtocol] = []string{handshake.FormatProtocol(protocol)}
