@@ -22,9 +22,35 @@ func sample() ([]*row, map[*row]*[columnCount]*outcome) {
 	return []*row{a, b}, got
 }
 
+// sampleRequests returns a table of requests of one row that is complete.
+func sampleRequests() requestTable {
+	r := &requestRow{name: "c", client: "C", module: "Debian's"}
+	got := new([requestColumnCount]*outcome)
+	for c := range requestColumnCount {
+		got[c] = &outcome{works: true, test: "TestC"}
+	}
+	got[requestTrailers] = &outcome{works: true, note: "slowly", test: "TestC"}
+	return requestTable{[]*requestRow{r}, map[*requestRow]*[requestColumnCount]*outcome{r: got}}
+}
+
+// TestIncompleteRequests is TestIncompleteDocument for the other table.
+func TestIncompleteRequests(t *testing.T) {
+	rows, results := sample()
+	q := sampleRequests()
+	q.results[q.rows[0]][requestHEAD] = nil
+	if _, err := document(rows, results, q); err == nil || !strings.Contains(err.Error(), `"c" was not measured for HEAD`) {
+		t.Errorf("got %v", err)
+	}
+	q = sampleRequests()
+	q.results[new(requestRow)] = new([requestColumnCount]*outcome)
+	if _, err := document(rows, results, q); err == nil || !strings.Contains(err.Error(), "2 rows of requests were measured, 1 are listed") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestDocument(t *testing.T) {
 	rows, results := sample()
-	doc, err := document(rows, results)
+	doc, err := document(rows, results, sampleRequests())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,6 +59,8 @@ func TestDocument(t *testing.T) {
 		"| A\\|a | HTTP/2 | ✓ | ✗ <sup>1</sup> |" + plain + "\n",
 		"| B | HTTP/3 | ✓ <sup>2</sup> | ✗ <sup>1</sup> |" + plain + "\n",
 		"\n1. it &lt;has&gt; none\n2. slowly\n",
+		"| C | ✓ | ✓ | ✓ <sup>2</sup> | ✓ |",
+		"| C | Debian's | nothing | `TestC/c:` |\n",
 		"| A\\|a, HTTP/2 | github.com/quic-go/webtransport-go v",
 		"| B, HTTP/3 | as recorded | `X` | `TestB/b:` |\n",
 	} {
@@ -71,7 +99,7 @@ func TestIncompleteDocument(t *testing.T) {
 	} {
 		rows, results := sample()
 		rows = spoil(rows, results)
-		if _, err := document(rows, results); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := document(rows, results, sampleRequests()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}

@@ -17,7 +17,7 @@ func checkDocument() error {
 		fmt.Printf("docs/clients.md is neither compared nor written: without %s not all of it was measured\n", strings.Join(missing, ", "))
 		return nil
 	}
-	want, err := document(rows, results)
+	want, err := document(rows, results, requests)
 	if err != nil {
 		return err
 	}
@@ -35,8 +35,8 @@ func checkDocument() error {
 }
 
 // document returns docs/clients.md.
-func document(rows []*row, results map[*row]*[columnCount]*outcome) ([]byte, error) {
-	if err := complete(rows, results); err != nil {
+func document(rows []*row, results map[*row]*[columnCount]*outcome, requests requestTable) ([]byte, error) {
+	if err := errors.Join(complete(rows, results), requests.complete()); err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
@@ -62,6 +62,7 @@ func document(rows []*row, results map[*row]*[columnCount]*outcome) ([]byte, err
 			b.WriteString("\n")
 		}
 	}
+	notes = requests.write(&b, notes)
 	if len(notes) > 0 {
 		b.WriteString("\n## Notes\n\n")
 		for i, n := range notes {
@@ -80,6 +81,9 @@ func document(rows []*row, results map[*row]*[columnCount]*outcome) ([]byte, err
 		}
 		fmt.Fprintf(&b, "| %s, %s | %s | %s | `%s/%s:` |\n", escape(r.peer), escape(r.transport),
 			escape(version), escape(configure), results[r][0].test, strings.ReplaceAll(r.name, " ", "_"))
+	}
+	if err := requests.writeVersions(&b); err != nil {
+		return nil, err
 	}
 	return b.Bytes(), nil
 }

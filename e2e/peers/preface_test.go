@@ -29,6 +29,16 @@ var sectionTexts = [sectionCount]string{
 		"transport and every dialect of the HTTP/2 draft.",
 }
 
+const requestsText = `
+## Ordinary requests beside sessions
+
+HTTP/2 clients that know nothing of WebTransport, on one server with sessions.
+Every field but the last is measured beside four sessions that exchange data
+all the time, on other connections unless the client's line says otherwise; the
+requests succeed, and the sessions lose nothing.
+
+`
+
 const measuredBy = `
 ## Versions, settings and tests
 

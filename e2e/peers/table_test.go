@@ -99,8 +99,25 @@ func lacks(t *testing.T, r *row, c column, reason string, f func(t *testing.T)) 
 
 func measured(t *testing.T, r *row, c column, o outcome, f func(t *testing.T)) {
 	t.Helper()
+	got := runMeasured(t, r.name+": "+c.String(), o, f)
+	if got == nil {
+		return
+	}
+	resultsMu.Lock()
+	defer resultsMu.Unlock()
+	if results[r] == nil {
+		results[r] = new([columnCount]*outcome)
+	}
+	results[r][c] = got
+}
+
+// runMeasured runs the subtest of a field. It returns the outcome o if f
+// passed, and nil if it failed or was not chosen by -run: the document cannot
+// be written then.
+func runMeasured(t *testing.T, name string, o outcome, f func(t *testing.T)) *outcome {
+	t.Helper()
 	ran := false
-	passed := t.Run(r.name+": "+c.String(), func(t *testing.T) {
+	passed := t.Run(name, func(t *testing.T) {
 		ran = true
 		f(t)
 		if t.Skipped() {
@@ -108,15 +125,10 @@ func measured(t *testing.T, r *row, c column, o outcome, f func(t *testing.T)) {
 		}
 	})
 	if !ran || !passed {
-		return // not chosen by -run, or failed: the document cannot be written
+		return nil
 	}
 	o.test = t.Name()
-	resultsMu.Lock()
-	defer resultsMu.Unlock()
-	if results[r] == nil {
-		results[r] = new([columnCount]*outcome)
-	}
-	results[r][c] = &o
+	return &o
 }
 
 // exceptions are the fields of a row that are not a plain yes.
