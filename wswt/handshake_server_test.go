@@ -41,6 +41,12 @@ func opening(changes ...string) string {
 		"Sec-WebSocket-Version: 13",
 		"Sec-WebSocket-Protocol: " + Subprotocol,
 	}
+	return edit(lines, changes)
+}
+
+// edit replaces, adds or (by "-Name") removes lines of a head; one with " HTTP/" or
+// that begins with "HTTP/" is the first.
+func edit(lines, changes []string) string {
 	for _, c := range changes {
 		name, _, _ := strings.Cut(c, ":")
 		if del, ok := strings.CutPrefix(c, "-"); ok {
@@ -49,7 +55,7 @@ func opening(changes ...string) string {
 		}
 		if i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, name+":") }); i >= 0 {
 			lines[i] = c
-		} else if strings.Contains(c, " HTTP/") {
+		} else if strings.Contains(c, " HTTP/") || strings.HasPrefix(c, "HTTP/") {
 			lines[0] = c
 		} else {
 			lines = append(lines, c)
