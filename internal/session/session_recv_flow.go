@@ -35,6 +35,7 @@ func (r *reader) repeated(c capsule.Capsule, last *uint64, limit uint64) error {
 func (r *reader) maxStreamData(c capsule.MaxStreamData) error {
 	s := r.s
 	tolerant := s.dialect.reading.tolerant()
+	s.peerNamesFirstLocked(c.StreamID)
 	if tolerant && kindOf(c.StreamID) == uni && !s.isLocal(c.StreamID) {
 		// fails-components gives every stream a limit, also those that it
 		// alone sends on.
