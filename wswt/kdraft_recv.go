@@ -81,7 +81,7 @@ func (d *kdraftRecv) message(p []byte, last bool) error {
 
 // begin chooses what to do with the value of the capsule whose type is known.
 func (d *kdraftRecv) begin(t capsule.Type) {
-	d.typ = kdraftSwap(t)
+	d.typ = t
 	switch t {
 	case capsule.TypeStream, capsule.TypeStreamFin:
 		d.state = kdraftStreamID
@@ -183,16 +183,4 @@ func (d *kdraftRecv) integer(p []byte) (v uint64, n int, ok bool) {
 		}
 	}
 	return 0, n, false
-}
-
-// kdraftSwap maps the types of WT_STREAMS_BLOCKED from what one side means to
-// what the other does; others it leaves alone. It is its own inverse.
-func kdraftSwap(t capsule.Type) capsule.Type {
-	switch t {
-	case capsule.TypeStreamsBlockedBidi:
-		return capsule.TypeStreamsBlockedUni
-	case capsule.TypeStreamsBlockedUni:
-		return capsule.TypeStreamsBlockedBidi
-	}
-	return t
 }

@@ -30,7 +30,7 @@ func (e *kdraftSend) next(p []byte) (piece kdraftPiece, n int, ok bool) {
 			return piece, n, false
 		}
 		e.within, e.left = true, length
-		piece.First, piece.Type = true, kdraftSwap(t)
+		piece.First, piece.Type = true, t
 	}
 	piece.Value = p[n:]
 	if uint64(len(piece.Value)) > e.left {
