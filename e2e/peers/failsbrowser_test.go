@@ -145,3 +145,30 @@ func newWebSocketServer(t *testing.T) *towpathServer {
 	})
 	return s
 }
+
+// TestFailsComponentsBrowserManyStops: the library does not answer
+// WT_STOP_SENDING, so that a stopped stream has to count as ended here.
+func TestFailsComponentsBrowserManyStops(t *testing.T) {
+	ctx := limited(t)
+	client, server := newFailsBrowserLink(t, "webtransport_kDraft1").session(t)
+	for i := range 2*transport.DefaultMaxIncomingStreams + 1 {
+		for _, uni := range []bool{false, true} {
+			ours, err := client.open(ctx, uni)
+			if err != nil {
+				t.Fatalf("stream %d: %v", i, err)
+			}
+			must(t, ours.write(ctx, []byte("first")))
+			theirs, err := server.accept(ctx, uni)
+			must(t, err)
+			_, err = theirs.read(ctx, len("first"))
+			must(t, err)
+			must(t, theirs.stop(ctx, 7))
+			wantCode(t, ctx, "the client's writing", ours.wasStopped, 7)
+			if !uni {
+				must(t, theirs.finish(ctx))
+				_, err := ours.readAll(ctx)
+				must(t, err)
+			}
+		}
+	}
+}

@@ -118,6 +118,9 @@ type Session struct {
 	streams  map[uint64]*stream
 	opened   [2]localStreams // by kind
 	accepted [2]peerStreams  // by kind
+	// unanswered are the streams that were forgotten although the peer had not
+	// ended them.
+	unanswered uint64
 
 	credit      sessionstate.SendCredit    // level 4, to the peer
 	window      sessionstate.ReceiveWindow // level 4, from the peer

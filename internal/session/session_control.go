@@ -162,6 +162,9 @@ func (f *filler) fillStream(st *stream, buf []byte) bool {
 		}
 		must(r.on(recvEventStopSent))
 		f.sent(c)
+		// Peers of older drafts need not answer, and fails-components does not:
+		// streams waiting for it would use up the limit.
+		r.waived = s.dialect.reading == readingLegacy
 	}
 	if reads && r.growing() && r.win.Due() && !s.starved && s.knownLocked(st) {
 		if f.n > 0 && f.room() < maxControl {

@@ -102,6 +102,9 @@ func (r *reader) Stream(id uint64, fin bool, size uint64) error {
 		return stateError("WT_STREAM on stream %d, which this side has not opened", id)
 	}
 	if what == forgotten {
+		if s.unanswered > 0 {
+			return r.straggler(fin, size)
+		}
 		return s.endedError("WT_STREAM", id)
 	}
 	if s.dialect.reading == readingPrior {
@@ -132,6 +135,24 @@ func (r *reader) Stream(id uint64, fin bool, size uint64) error {
 		s.wakeLocked() // what is left of the window may be too little to wait for more
 	}
 	r.stream = st
+	return nil
+}
+
+// straggler takes a WT_STREAM for a stream that was forgotten, when there are some
+// that the peer had not ended: which ones is not kept. Its data is discarded, and
+// counts for the session alone. Each of them can end once.
+func (r *reader) straggler(fin bool, size uint64) error {
+	s := r.s
+	if err := s.window.Receive(size); err != nil {
+		return err
+	}
+	s.consumeLocked(int(size)) // fits: it is within the window
+	switch {
+	case fin:
+		s.unanswered--
+	case size == 0:
+		return s.abuse.glitch(r.now, "empty WT_STREAM")
+	}
 	return nil
 }
 
@@ -169,6 +190,10 @@ func (r *reader) StreamData(p []byte, last bool) error {
 		return nil
 	}
 	r.stream = nil
+	if r.fin && s.streams[st.id] != st {
+		s.unanswered-- // it was forgotten while the capsule came
+		return nil
+	}
 	if r.fin {
 		s.abuse.endedCleanly()
 		if s.dialect.reading != readingPrior {
@@ -271,8 +296,12 @@ func (r *reader) resetStream(c capsule.ResetStream) error {
 		}
 	}
 	st, err := s.recvPartLocked(c, c.StreamID)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case st == nil:
+		s.unanswered--
+		return nil
 	}
 	if err := s.learnLocked(st, c.Type().String()); err != nil {
 		return err
@@ -349,7 +378,9 @@ func (s *Session) sendPartLocked(c capsule.Capsule, id uint64) (*stream, error) 
 	return st, nil
 }
 
-// recvPartLocked returns the stream whose receiving part c is about.
+// recvPartLocked returns the stream whose receiving part c is about. Without an
+// error there is none if c may be about one that the peer had not ended when it
+// was forgotten.
 func (s *Session) recvPartLocked(c capsule.Capsule, id uint64) (*stream, error) {
 	s.peerNamesFirstLocked(id)
 	if kindOf(id) == uni && s.isLocal(id) {
@@ -361,6 +392,8 @@ func (s *Session) recvPartLocked(c capsule.Capsule, id uint64) (*stream, error) 
 		return nil, err
 	case what == notOpen:
 		return nil, stateError("%v on a stream that was not opened", c)
+	case what == forgotten && s.unanswered > 0:
+		return nil, nil
 	case what == forgotten:
 		return nil, s.endedError(c.Type().String(), id)
 	}

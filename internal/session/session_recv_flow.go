@@ -91,7 +91,7 @@ func (r *reader) maxStreams(c capsule.MaxStreams) error {
 
 func (r *reader) streamDataBlocked(c capsule.StreamDataBlocked) error {
 	st, err := r.s.recvPartLocked(c, c.StreamID)
-	if err != nil {
+	if st == nil {
 		return err
 	}
 	if err := r.s.learnLocked(st, c.Type().String()); err != nil {

@@ -272,6 +272,9 @@ func (s *Session) forgetLocked(st *stream) {
 		s.dialect.stake()
 	}
 	s.dropLocked(st)
+	if st.recv.state == recvOpen {
+		s.unanswered++
+	}
 	if !s.isLocal(st.id) {
 		k := kindOf(st.id)
 		s.accepted[k].limit.Done()

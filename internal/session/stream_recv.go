@@ -70,6 +70,9 @@ type recvHalf struct {
 	code uint32 // of WT_STOP_SENDING, due or sent
 
 	begun bool // a WT_STREAM has come
+	// waived says that the peer need not answer WT_STOP_SENDING, which went
+	// out: the part is over for this side, and anything may still come.
+	waived bool
 
 	// blocked is the limit of the last WT_STREAM_DATA_BLOCKED, plus one.
 	blocked uint64
@@ -182,12 +185,14 @@ func (h *recvHalf) ended() {
 	}
 }
 
-// final reports whether nothing can arrive any more, and the application knows
-// how the part ended.
+// final reports whether nothing can arrive any more that matters, and the
+// application knows how the part ended.
 func (h *recvHalf) final() bool {
 	switch h.state {
 	case recvNone, recvDataRead, recvResetRead:
 		return true
+	case recvOpen:
+		return h.waived
 	}
 	return false
 }
