@@ -43,7 +43,12 @@ type handDialect struct {
 	reliableSize bool   // WT_RESET_STREAM has Reliable Size
 }
 
-var handDraft15 = handDialect{more: 0x190b4d3c, fin: 0x190b4d3b, reliableSize: true}
+var (
+	// Drafts up to 14 were understood to have the types this way round; those up
+	// to 08 had no Reliable Size.
+	handLegacy  = handDialect{more: 0x190b4d3b, fin: 0x190b4d3c}
+	handDraft15 = handDialect{more: 0x190b4d3c, fin: 0x190b4d3b, reliableSize: true}
+)
 
 // Capsule types that all revisions have.
 const (

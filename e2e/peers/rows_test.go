@@ -15,6 +15,7 @@ var rows = []*row{
 	wtgoTransport,
 	wtgoServer,
 	wtgoServerNoFlow,
+	xnetLegacy,
 	xnetDraft15,
 	towpathH3,
 	towpathH2,

@@ -16,11 +16,15 @@ const xnetModule = "go golang.org/x/net"
 // The rows of x/net/http2's client, whose extended CONNECT carries capsules
 // that are written and read by hand.
 var (
+	xnetLegacy  = &row{name: "x/net http2 legacy", peer: "x/net/http2 client, capsules of drafts 07 and 08 by hand", transport: "HTTP/2", module: xnetModule}
 	xnetDraft15 = &row{name: "x/net http2 draft 15", peer: "x/net/http2 client, capsules of draft 15 by hand", transport: "HTTP/2", module: xnetModule,
 		configure: "`Config.Dialect: DialectDraft15`"}
 )
 
 func TestXNetHTTP2Sessions(t *testing.T) {
+	t.Run("legacy", func(t *testing.T) {
+		measure(t, xnetLegacy, newXNetLink(t, handLegacy, nil), thorough(nil))
+	})
 	t.Run("draft 15", func(t *testing.T) {
 		measure(t, xnetDraft15, newXNetLink(t, handDraft15, &transport.Config{Dialect: transport.DialectDraft15}), thorough(nil))
 	})
