@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -22,8 +23,8 @@ func (d *dialects) config(dialect transport.Dialect) *transport.Config {
 }
 
 // want checks that every session had this dialect, for this reason, and this
-// parity of stream IDs.
-func (d *dialects) want(t *testing.T, dialect ...string) {
+// parity of stream IDs, of which the log may tell more.
+func (d *dialects) want(t *testing.T, dialect, reason, parity string) {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -31,8 +32,8 @@ func (d *dialects) want(t *testing.T, dialect ...string) {
 		t.Error("no session told its dialect")
 	}
 	for _, got := range d.heard {
-		if !slices.Equal(got, dialect) {
-			t.Errorf("a session has the dialect %q, want %q", got, dialect)
+		if got[0] != dialect || got[1] != reason || !strings.HasPrefix(got[2], parity) {
+			t.Errorf("a session has the dialect %q, want %s, %s, %s", got, dialect, reason, parity)
 			return
 		}
 	}

@@ -40,7 +40,7 @@ const (
 func TestFirefoxReplay(t *testing.T) {
 	heard := &dialects{}
 	server := newTowpathServer(t, nil, heard.config(transport.DialectAuto), transport.HTTP2)
-	defer heard.want(t, "legacy", "announced", "learnt from the peer's first stream")
+	defer heard.want(t, "legacy", "announced", "learnt")
 	show := func(f func(t *testing.T, ctx context.Context, p *firefox, s transport.Session)) func(*testing.T) {
 		return func(t *testing.T) {
 			ctx := limited(t)

@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// oldestNode is the oldest major version of Node that the drivers run on.
-const oldestNode = 18
+// oldestNode is the oldest major version of Node whose HTTP/2 lets the peers send
+// SETTINGS of WebTransport.
+const oldestNode = 20
 
 // node starts a driver of the directory node. What the lock file pins is
 // installed there by npm ci, if it is not yet. Without Node or npm the test is

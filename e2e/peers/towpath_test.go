@@ -42,7 +42,7 @@ func TestTowpath(t *testing.T) {
 		t.Run("HTTP2 "+c.dialect.String(), func(t *testing.T) {
 			heard := &dialects{}
 			measure(t, c.r, newTowpathLink(t, heard.config(c.dialect), heard.config(c.dialect), transport.HTTP2), nil)
-			heard.want(t, c.heard[:]...)
+			heard.want(t, c.heard[0], c.heard[1], c.heard[2])
 		})
 	}
 }
