@@ -153,7 +153,10 @@ func IsBareProtocol(lines, offered []string) (protocol string, ok bool) {
 		return "", false
 	}
 	text := strings.Trim(lines[0], " \t")
-	return text, text != "" && slices.Contains(offered, text)
+	if text == "" || !slices.Contains(offered, text) {
+		return "", false
+	}
+	return text, true
 }
 
 // Init is the WebTransport-Init field (draft-ietf-webtrans-http2 "Flow Control

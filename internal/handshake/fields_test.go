@@ -129,7 +129,7 @@ func TestBareProtocol(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, ok := IsBareProtocol(tt.lines, offered)
-			if ok != (tt.want != "") || ok && got != tt.want {
+			if ok != (tt.want != "") || got != tt.want {
 				t.Errorf("IsBareProtocol(%q) = %q, %v, want %q", tt.lines, got, ok, tt.want)
 			}
 		})
