@@ -65,7 +65,7 @@ var rooms = []room{
 			"internal/gate", "internal/deadline", "github.com/dunglas/httpsfv", "github.com/quic-go/quic-go/...", "golang.org/x/net/http/httpguts"},
 		tests: []string{"transport/transporttest", "internal/memconn", "internal/testcert", "github.com/quic-go/webtransport-go", "golang.org/x/net/http2/hpack"}},
 	{name: "negotiate",
-		imports: []string{"transport", "h2wt", "h3wt", "internal/handshake", "internal/sessionstate", "internal/gate", "internal/deadline",
+		imports: []string{"transport", "h2wt", "h3wt", "wswt", "internal/handshake", "internal/sessionstate", "internal/gate", "internal/deadline",
 			"github.com/quic-go/quic-go/...", "golang.org/x/net/...", "golang.org/x/sys/..."},
 		tests: []string{"transport/transporttest", "capsule", "internal/h2test", "internal/memconn", "internal/testcert"}},
 	{name: "cmd/towpath", imports: []string{"transport", "negotiate", "github.com/alecthomas/kong"},

@@ -41,7 +41,8 @@ func Cork(nc net.Conn) net.Conn { return cork.New(nc) }
 // and TLS 1.3, or 1.2 with the extended master secret; it runs the handshake if
 // that was not done. It returns when the server's SETTINGS show WebTransport, or at
 // least extended CONNECT if cfg.AcceptWebSocketOnly is set.
-// Ctx bounds only this call. It owns tc: on error tc is closed.
+// Ctx bounds only this call. It owns tc: on error tc is closed, after GOAWAY and
+// without waiting for that.
 //
 // Errors: [transport.ErrNotWebTransport] if the server does not announce
 // WebTransport, the error of the handshake or of the connection, or the context's
@@ -83,7 +84,9 @@ func NewClientConn(ctx context.Context, tc *tls.Conn, cfg *Config) (*ClientConn,
 		}
 	}
 	if err != nil {
-		c.h2.Close()
+		// The server is told, but its answer is not waited for: whoever dials
+		// has another way to try.
+		c.h2.Abort(http2.ErrCodeNo, "closed")
 		return nil, err
 	}
 	return c, nil

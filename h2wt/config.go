@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/internal/h2conn"
+	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -51,6 +52,9 @@ type Config struct {
 	// MaxServerMemory is the same for all connections of a server together.
 	// Default 512 MiB; negative: none. Server only.
 	MaxServerMemory int64
+	// ServerMemory, if not nil, is an account that counts all of it besides: by it
+	// package negotiate has several transports share what a server may hold.
+	ServerMemory *sessionstate.Budget
 
 	// UpgradeTimeout bounds how long a handler may leave a WebTransport or
 	// WebSocket request undecided; then it is answered 503 and the request's

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -22,6 +23,7 @@ import (
 	"github.com/towpath-go/towpath/h3wt"
 	"github.com/towpath-go/towpath/internal/handshake"
 	"github.com/towpath-go/towpath/transport"
+	"github.com/towpath-go/towpath/wswt"
 )
 
 // A Dialer finds the open way to WebTransport servers, and remembers it. The
@@ -40,16 +42,18 @@ type Dialer struct {
 
 	// Config holds the limits of sessions whose DialOptions have none.
 	Config *transport.Config
-	// H2 and H3 hold the limits of the connections; nil means defaults.
+	// H2, H3 and WS hold the limits of the connections; nil means defaults.
 	H2 *h2wt.Config
 	H3 *h3wt.Config
+	WS *wswt.Config
 	// QUICConfig is the base of every QUIC connection's configuration; nil means
 	// defaults. An InitialPacketSize of 0 means 1,200 bytes here, which every
 	// path that may carry QUIC lets through; larger ones are found by probing.
 	QUICConfig *quic.Config
 
-	// Transports are the ways to try, in any order. Nil means all: HTTP/3, and
-	// HTTP/2 where it is not open.
+	// Transports are the ways to try, in any order. Nil means all: HTTP/3;
+	// HTTP/2 where that is not open; WebSocket where the server is reached over
+	// TCP but takes no session over HTTP/2.
 	Transports []transport.Protocol
 	// HeadStart is how long TCP waits for QUIC if nothing decides earlier. 0
 	// means 1.5 times the known round-trip time, at least 100 ms and at most
@@ -65,7 +69,7 @@ type Dialer struct {
 	Proxy func(*http.Request) (*url.URL, error)
 
 	// Pool puts sessions to the same authority on one connection where it can
-	// take them. Such sessions share the connection's capacity and fate, and
+	// take them: a WebSocket has a connection of its own. Such sessions share the connection's capacity and fate, and
 	// the server sees that they belong together.
 	Pool bool
 
@@ -109,6 +113,9 @@ var (
 	// ErrPathBroken is the cause of a session's end if its path died right after
 	// the dial. The Dialer has marked UDP to the server: dial again.
 	ErrPathBroken = errors.New("towpath: the network path died right after the session began")
+	// ErrNoHTTP2 is the error of an attempt by HTTP/2 whose connection the server,
+	// or what stands before it, chose HTTP/1.1 for: WebSocket takes it over.
+	ErrNoHTTP2 = errors.New("the server chose HTTP/1.1 (ALPN)")
 	// ErrConnectFailed is what Dial returns with OpaqueErrors.
 	ErrConnectFailed = errors.New("towpath: connect failed")
 	// errDialerClosed is what Dial returns after Close.
@@ -196,11 +203,13 @@ func (d *Dialer) spawn(f func()) bool {
 // open, and reports how that went. The Report is never nil.
 //
 // A server's answer is returned, whichever way it came: [*transport.RejectedError]
-// for a status that is not 2xx, [*transport.ProtocolError] for an answer that
+// for a status that is not an acceptance, [*transport.ProtocolError] for an answer that
 // breaks the rules or selects none of the protocols required, an error about
 // certificates ([*tls.CertificateVerificationError], [*PinError]). A [*DialError]
 // says that no way was open, and matches the errors of all that were tried, such
-// as [transport.ErrNotWebTransport]. A status 407 from a proxy is a [*ProxyError].
+// as [transport.ErrNotWebTransport]; what a server answers to a WebSocket after
+// other ways have failed is one of them, because it may not know what it was asked
+// for. A status 407 from a proxy is a [*ProxyError].
 // [transport.ErrUnsupported] says that no way may be used, and options or a URL
 // that are not valid give an error before anything is sent.
 // Nil opts are the zero DialOptions.
@@ -251,10 +260,19 @@ type job struct {
 	server handshake.Target
 	opts   *transport.DialOptions
 	report *Report
-	h3, h2 bool     // the ways that may be used
 	proxy  *url.URL // nil if none
 	addrs  []netip.Addr
 	target target // zero if the memory is not used
+
+	h3, h2, ws bool // the ways that may be used
+	// apart makes every way open a connection of its own.
+	apart bool
+	// reached says that a TLS connection for HTTP/2 was made, extended that its
+	// server takes extended CONNECT, although not for WebTransport.
+	reached, extended atomic.Bool
+
+	mu     sync.Mutex // guards the following
+	handed *tlsConn   // from HTTP/2 to WebSocket
 }
 
 func (d *Dialer) dial(ctx context.Context, rawURL string, opts *transport.DialOptions, report *Report) (transport.Session, error) {
@@ -305,7 +323,7 @@ func checkOptions(o *transport.DialOptions) error {
 // chooseWays finds out which ways may be used.
 func (j *job) chooseWays() error {
 	if j.d.Transports == nil {
-		j.h3, j.h2 = true, true
+		j.h3, j.h2, j.ws = true, true, true
 	}
 	for _, p := range j.d.Transports {
 		switch p {
@@ -313,6 +331,8 @@ func (j *job) chooseWays() error {
 			j.h3 = true
 		case transport.HTTP2:
 			j.h2 = true
+		case transport.WebSocket:
+			j.ws = true
 		default:
 			return fmt.Errorf("towpath: a dialer cannot use transport %v: %w", p, transport.ErrUnsupported)
 		}
@@ -335,13 +355,13 @@ func (j *job) chooseWays() error {
 		j.h3 = false // HTTP/3 does not pass a proxy, and going round it is not ours to decide
 	}
 	if j.opts.RequireUnreliable {
-		j.h2 = false
+		j.h2, j.ws = false, false
 	}
-	if !j.h3 && !j.h2 {
+	if !j.h3 && !j.h2 && !j.ws {
 		why := "no transport is left"
 		switch {
 		case p != nil:
-			why = "a proxy carries TCP only, and HTTP/2 is excluded"
+			why = "a proxy carries TCP only, and HTTP/2 and WebSocket are excluded"
 		case j.opts.RequireUnreliable:
 			why = "unreliable delivery needs HTTP/3, which is excluded"
 		}

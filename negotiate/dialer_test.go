@@ -242,7 +242,7 @@ func TestDialFailures(t *testing.T) {
 			if !errors.As(err, &de) || len(de.Errs) != 2 || !errors.Is(err, errRefusedTCP) || !isRefusal(err) {
 				t.Fatalf("got %v", err)
 			}
-			if r.Winner != transport.ProtocolUnknown || len(r.Attempts) != 2 {
+			if r.Winner != transport.ProtocolUnknown || len(r.Attempts) != 3 || r.Attempts[2].Started >= 0 {
 				t.Errorf("report: %v", r)
 			}
 			time.Sleep(time.Second)

@@ -10,12 +10,14 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/quic-go/quic-go"
 
 	"github.com/towpath-go/towpath/transport"
+	"github.com/towpath-go/towpath/wswt"
 )
 
 // Requirements of the framework (draft-ietf-webtrans-overview) that a dialer meets.
@@ -79,10 +81,16 @@ func TestFrameworkTLS(t *testing.T) {
 }
 
 func TestFrameworkConsent(t *testing.T) {
-	t.Run("FW-02 FW-05 no request to a server without WebTransport", func(t *testing.T) {
+	t.Run("FW-02 FW-05 no WebTransport request to a server without WebTransport", func(t *testing.T) {
 		inWorld(t, worldOptions{noUDP: true}, func(t *testing.T, w *world) {
-			// A plain HTTP/2 server in the place of ours.
-			plain := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request arrived") }), TLSConfig: w.cert.ServerConfig("h2")}
+			// A plain HTTP server in the place of ours.
+			var asked atomic.Int32
+			plain := &http.Server{TLSConfig: w.cert.ServerConfig("h2", "http/1.1"), Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if asked.Add(1); r.Method != http.MethodGet || r.ProtoMajor != 1 || !wswt.IsUpgrade(r) {
+					t.Errorf("a request with method %s arrived by %s", r.Method, r.Proto)
+				}
+				http.NotFound(rw, r)
+			})}
 			d := w.dialer()
 			w.server.Close()
 			other := memListener(t)
@@ -95,6 +103,14 @@ func TestFrameworkConsent(t *testing.T) {
 			}
 			if a := attemptOf(r, "h2 tcp"); a.Requested >= 0 || a.Ready >= 0 {
 				t.Errorf("h2: %+v", a)
+			}
+			if n := asked.Load(); n != 1 {
+				t.Errorf("%d requests arrived, want the WebSocket's", n)
+			}
+			d.Transports = []transport.Protocol{transport.HTTP3, transport.HTTP2}
+			d.Forget(w.url)
+			if _, _, err := d.Dial(t.Context(), w.url, nil); !errors.Is(err, transport.ErrNotWebTransport) || asked.Load() != 1 {
+				t.Errorf("without WebSocket: %v, %d requests", err, asked.Load())
 			}
 			plain.Close()
 			<-served

@@ -16,7 +16,7 @@ const portTries = 16
 // port is found that is free for both.
 func Listen(addr string, transports ...transport.Protocol) (net.Listener, net.PacketConn, error) {
 	all := len(transports) == 0
-	tcp := all || slices.Contains(transports, transport.HTTP2)
+	tcp := all || slices.Contains(transports, transport.HTTP2) || slices.Contains(transports, transport.WebSocket)
 	udp := all || slices.Contains(transports, transport.HTTP3)
 	if !tcp && !udp {
 		return nil, nil, fmt.Errorf("towpath: listen: no transport to listen for: %w", transport.ErrUnsupported)

@@ -70,27 +70,30 @@ func (j *job) quicWays(rung int) (ws []way) {
 	return ws
 }
 
-// tcpWay is the one way over TCP, whose addresses it tries itself.
-func (j *job) tcpWay(rung int) way {
+// tcpWays are the ways over TCP, each of which tries the addresses itself:
+// HTTP/2, and WebSocket below it.
+func (j *job) tcpWays(rung int) (ws []way) {
 	network, address := "tcp", j.server.Addr()
 	if j.proxy != nil {
 		network = j.proxy.Scheme
 	}
-	return way{
-		attempt: newAttempt(transport.HTTP2, network, address),
-		rung:    rung,
-		open:    j.openTCP,
+	if j.h2 {
+		ws = append(ws, way{attempt: newAttempt(transport.HTTP2, network, address), rung: rung, open: j.openHTTP2})
 	}
+	if j.ws {
+		ws = append(ws, way{attempt: newAttempt(transport.WebSocket, network, address), rung: rung, below: j.h2, open: j.openWebSocket})
+	}
+	return ws
 }
 
 // newRace makes the race for what may be used and what is known.
 func (j *job) newRace() (r *race, dec decision) {
-	r = &race{linger: lingerTime, judge: func(_ Attempt, err error) verdict { return judgeError(err) }}
+	r = &race{linger: lingerTime, judge: j.judge}
 	if t := j.d.Trace; t != nil {
 		r.trace = t.Attempt
 	}
 	switch {
-	case j.h3 && j.h2:
+	case j.h3 && (j.h2 || j.ws):
 		j.useMemory()
 		dec = j.d.memory.decide(j.target)
 		j.report.Memory, j.report.MemoryUntil = dec.memory, dec.until
@@ -98,18 +101,18 @@ func (j *job) newRace() (r *race, dec decision) {
 		r.ways = j.quicWays(0)
 		return r, dec
 	default:
-		r.ways = []way{j.tcpWay(0)}
+		r.ways = j.tcpWays(0)
 		return r, dec
 	}
 	switch dec.memory {
 	case MemoryBroken, MemoryExpired:
 		// QUIC only if TCP fails: a mark may be wrong by now.
-		r.ways = append([]way{j.tcpWay(0)}, j.quicWays(1)...)
+		r.ways = append(j.tcpWays(0), j.quicWays(1)...)
 		r.headStart = -1
 	case MemoryPending:
-		r.ways = append(j.quicWays(0), j.tcpWay(1))
+		r.ways = append(j.quicWays(0), j.tcpWays(1)...)
 	default:
-		r.ways = append(j.quicWays(0), j.tcpWay(1))
+		r.ways = append(j.quicWays(0), j.tcpWays(1)...)
 		r.headStart = headStart(j.d.HeadStart, dec.rtt)
 		r.silence = silence(r.headStart, dec.rtt)
 	}
@@ -147,6 +150,7 @@ func (j *job) race(ctx context.Context) (transport.Session, error) {
 	}
 	ok := d.spawn(func() {
 		defer stop()
+		defer j.dropHanded()
 		r.run(ctx, life, done, func(as []Attempt) {
 			j.learn(as)
 			if lingered {
@@ -170,6 +174,9 @@ func (j *job) race(ctx context.Context) (transport.Session, error) {
 		return nil, &DialError{Host: j.server.Addr(), Errs: unjoin(res.err)}
 	}
 	j.report.Winner = res.attempts[res.winner].Protocol
+	if l, ok := res.leg.(interface{ note() string }); ok {
+		j.report.Attempts[res.winner].Note = l.note()
+	}
 	j.adopt(res.session, res.leg)
 	return res.session, nil
 }
@@ -262,7 +269,7 @@ func (j *job) spawnProbe(ctx context.Context) bool {
 		limit := defaultTimeout
 		pctx, cancel := context.WithTimeout(life, limit)
 		defer cancel()
-		r := &race{ways: j.quicWays(0), judge: func(_ Attempt, err error) verdict { return judgeError(err) }}
+		r := &race{ways: j.quicWays(0), judge: j.judge}
 		for i, w := range r.ways {
 			r.ways[i].open = func(ctx context.Context, s signs) (leg, error) {
 				l, err := w.open(ctx, s)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/towpath-go/towpath/internal/memconn"
 	"github.com/towpath-go/towpath/transport"
+	"github.com/towpath-go/towpath/wswt"
 )
 
 func TestHeadStart(t *testing.T) {
@@ -262,7 +263,7 @@ func TestDialThroughProxy(t *testing.T) {
 		if len(asked) != 1 || asked[0] != "https://example.com/chat" || len(dialed) != 1 || dialed[0] != "proxy.test:3128" {
 			t.Errorf("asked for %v, dialed %v", asked, dialed)
 		}
-		if r.Proxy != "http://user:xxxxx@proxy.test:3128" || r.Memory != MemoryUnused || len(r.Attempts) != 1 || r.Attempts[0].Network != "http" {
+		if r.Proxy != "http://user:xxxxx@proxy.test:3128" || r.Memory != MemoryUnused || len(r.Attempts) != 2 || r.Attempts[0].Network != "http" || r.Attempts[1].Outcome != NotStarted {
 			t.Errorf("report: %v", r)
 		}
 		s.CloseWithError(0, "")
@@ -312,7 +313,7 @@ func TestProbe(t *testing.T) {
 		w.refuse(true, true)
 		d := w.dialer()
 		rs, err := d.Probe(t.Context(), w.url)
-		if err != nil || len(rs) != 3 {
+		if err != nil || len(rs) != 4 {
 			t.Fatalf("%d results, %v", len(rs), err)
 		}
 		if r := rs[0]; r.Open() || r.Attempt.Name() != "h3 udp6" || !isRefusal(r.Attempt.Err) || r.RTT >= 0 || r.Attempt.Heard {
@@ -327,11 +328,14 @@ func TestProbe(t *testing.T) {
 				t.Errorf("%s: settings %v", r.Attempt.Name(), r.Settings)
 			}
 		}
+		if r := rs[3]; !r.Open() || r.Draft != wswt.Subprotocol || r.Attempt.Name() != "ws tcp" || r.RTT != 2*oneWay || r.Attempt.Ready != 4*oneWay {
+			t.Errorf("ws: %+v", r)
+		}
 		if rs[1].RTT != 2*oneWay || rs[1].Attempt.Ready != 2*oneWay {
 			t.Errorf("h3: RTT %v, ready after %v", rs[1].RTT, rs[1].Attempt.Ready)
 		}
-		if n := w.requests.Load(); n != 0 {
-			t.Errorf("%d sessions asked for", n)
+		if n := w.requests.Load(); n != 1 {
+			t.Errorf("%d sessions asked for, want the WebSocket's", n)
 		}
 		if _, ok := d.memory.store.Load("example.com:443"); ok {
 			t.Error("a probe left something in the memory")
@@ -345,7 +349,7 @@ func TestProbe(t *testing.T) {
 			d.Timeout = 2 * time.Second
 			start := time.Now()
 			rs, err := d.Probe(t.Context(), w.url)
-			if err != nil || len(rs) != 2 || time.Since(start) != 2*time.Second {
+			if err != nil || len(rs) != 3 || time.Since(start) != 2*time.Second {
 				t.Fatalf("%v, %v after %v", rs, err, time.Since(start))
 			}
 			if rs[0].Open() || rs[0].Attempt.Heard || rs[1].Open() || !errors.Is(rs[1].Attempt.Err, errRefusedTCP) {

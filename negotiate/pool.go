@@ -120,7 +120,11 @@ func (p *pool) release(c *pooledConn) (last bool) {
 
 // adopt ties a winning connection to its session, and starts what follows a dial.
 func (j *job) adopt(s transport.Session, l leg) {
-	c := l.(*connLeg)
+	c, ok := l.(*connLeg)
+	if !ok {
+		l.(*wsLeg).keep(s)
+		return
+	}
 	if c.quic != nil {
 		if j.target != (target{}) {
 			rtt, _ := c.conn.RTT()

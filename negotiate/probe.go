@@ -9,6 +9,7 @@ import (
 	"github.com/towpath-go/towpath/h2wt"
 	"github.com/towpath-go/towpath/h3wt"
 	"github.com/towpath-go/towpath/internal/handshake"
+	"github.com/towpath-go/towpath/wswt"
 )
 
 // A ProbeResult says what one way to a server offers.
@@ -17,7 +18,8 @@ type ProbeResult struct {
 	Attempt Attempt
 	// RTT is the connection's round-trip time, negative if it is not known.
 	RTT time.Duration
-	// Draft names the revisions of the draft that the server's settings announce.
+	// Draft names the revisions of the draft that the server's settings announce;
+	// on WebSocket, the subprotocol.
 	Draft string
 	// Settings are the server's that matter to WebTransport.
 	Settings []Setting
@@ -33,9 +35,10 @@ type Setting struct {
 func (p *ProbeResult) Open() bool { return p.Attempt.Err == nil && p.Attempt.Ready >= 0 }
 
 // Probe opens each way to a server up to its settings, side by side, and closes
-// it again. It asks for no session and does not change what the Dialer
-// remembers. Ways that the Dialer may not use are left out. The error is about
-// the call itself; what failed on a way is in its result.
+// it again. A WebSocket has no settings: there Probe asks for a session, and
+// closes it at once with code 0. Nothing changes in what the Dialer remembers.
+// Ways that the Dialer may not use are left out. The error is about the call
+// itself; what failed on a way is in its result.
 func (d *Dialer) Probe(ctx context.Context, rawURL string) ([]ProbeResult, error) {
 	d.init()
 	server, err := handshake.ParseURL(rawURL)
@@ -47,7 +50,7 @@ func (d *Dialer) Probe(ctx context.Context, rawURL string) ([]ProbeResult, error
 		ctx, cancel = context.WithTimeout(ctx, t)
 		defer cancel()
 	}
-	j := &job{d: d, url: rawURL, server: server, opts: d.options(nil), report: &Report{}}
+	j := &job{d: d, url: rawURL, server: server, opts: d.options(nil), report: &Report{}, apart: true}
 	if err := j.chooseWays(); err != nil {
 		return nil, err
 	}
@@ -60,9 +63,7 @@ func (d *Dialer) Probe(ctx context.Context, rawURL string) ([]ProbeResult, error
 	if j.h3 {
 		ways = append(ways, j.quicWays(0)...)
 	}
-	if j.h2 {
-		ways = append(ways, j.tcpWay(0))
-	}
+	ways = append(ways, j.tcpWays(0)...)
 	results := make([]ProbeResult, len(ways))
 	var wg sync.WaitGroup
 	for i, w := range ways {
@@ -92,6 +93,10 @@ func (w way) probe(ctx context.Context) ProbeResult {
 		},
 	})
 	a.Ended = time.Since(began)
+	ws, isWS := l.(*wsLeg)
+	if isWS {
+		err = ws.probe(ctx, &p, began)
+	}
 	mu.Lock()
 	defer mu.Unlock()
 	a.Heard = heard
@@ -102,7 +107,11 @@ func (w way) probe(ctx context.Context) ProbeResult {
 		}
 		return p
 	}
-	a.Outcome, a.Ready = Ready, a.Ended
+	a.Outcome = Ready
+	if isWS {
+		return p
+	}
+	a.Ready = a.Ended
 	c := l.(*connLeg)
 	defer c.discard()
 	if rtt, ok := c.conn.RTT(); ok {
@@ -115,6 +124,24 @@ func (w way) probe(ctx context.Context) ProbeResult {
 		p.Draft, p.Settings = describeH2(conn.PeerSettings())
 	}
 	return p
+}
+
+// probe asks for a session and closes it: only the answer shows whether
+// WebSockets pass, and whether the server knows ours.
+func (l *wsLeg) probe(ctx context.Context, p *ProbeResult, began time.Time) error {
+	defer l.discard()
+	a := &p.Attempt
+	a.Ready = a.Ended
+	a.Requested = a.Ended
+	s, err := l.request(ctx)
+	a.Ended = time.Since(began)
+	if err != nil {
+		return err
+	}
+	p.RTT = a.Ended - a.Requested
+	p.Draft = wswt.Subprotocol
+	a.Note = l.note()
+	return s.CloseWithError(0, "")
 }
 
 // describeH3 names what an HTTP/3 server announces.

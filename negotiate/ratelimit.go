@@ -14,9 +14,9 @@ import (
 // buckets that are full again are forgotten; if none is, new clients share one.
 const maxRateClients = 4096
 
-// A rateLimiter answers 429 to WebTransport requests above a rate per client
-// address. Ordinary requests pass: a session lives on and holds memory, a
-// request does not.
+// A rateLimiter answers 429 to requests for sessions above a rate per client
+// address. Ordinary requests pass, and WebSockets that are none of ours: a session
+// lives on and holds memory, a request does not.
 type rateLimiter struct {
 	next http.Handler
 	rate float64 // per second; the burst is twice as much
@@ -34,7 +34,7 @@ type bucket struct {
 }
 
 func (l *rateLimiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodConnect && !l.allow(clientPrefix(r.RemoteAddr), time.Now()) {
+	if IsUpgrade(r) && !l.allow(clientPrefix(r.RemoteAddr), time.Now()) {
 		w.Header().Set("Retry-After", "1")
 		w.WriteHeader(http.StatusTooManyRequests)
 		return

@@ -1,7 +1,6 @@
 package negotiate
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -18,12 +17,15 @@ import (
 
 	"github.com/towpath-go/towpath/h2wt"
 	"github.com/towpath-go/towpath/h3wt"
+	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
+	"github.com/towpath-go/towpath/wswt"
 )
 
-// A Server serves WebTransport and ordinary HTTP on one port: HTTP/3 on UDP,
-// HTTP/2 and HTTP/1.1 on TCP, all through one http.Handler, in which [Upgrade]
-// accepts sessions. Its fields must not change once it serves, and it is used
+// A Server serves sessions and ordinary HTTP on one port: HTTP/3 on UDP, HTTP/2
+// and HTTP/1.1 on TCP, all through one http.Handler, in which [Upgrade] accepts
+// sessions, those over WebSocket included. Other WebSockets work beside them. Its
+// fields must not change once it serves, and it is used
 // once: after Shutdown or Close it serves no more.
 type Server struct {
 	// Addr is the address to listen on, "host:port"; an empty host means all
@@ -37,14 +39,18 @@ type Server struct {
 
 	// Config holds the limits of sessions whose UpgradeOptions have none.
 	Config *transport.Config
-	// H2 and H3 hold the limits of connections; nil means defaults. Their
+	// H2, H3 and WS hold the limits of connections; nil means defaults. Their
 	// MaxServerMemory is not used: see MaxMemory.
 	H2 *h2wt.Config
 	H3 *h3wt.Config
+	WS *wswt.Config
 	// QUICConfig is the base of the QUIC configuration; nil means defaults. An
 	// InitialPacketSize of 0 means 1,200 bytes here.
 	QUICConfig *quic.Config
-	// Transports are the ways to serve. Nil means all: HTTP3 and HTTP2.
+	// Transports are the ways to serve. Nil means all: HTTP3, HTTP2 and WebSocket.
+	// HTTP2 and WebSocket serve ordinary requests besides, over HTTP/1.1 each;
+	// without HTTP2 there is no HTTP/2 at all, so that WebSockets, too, come over
+	// HTTP/1.1 only.
 	Transports []transport.Protocol
 
 	// AltSvc is the Alt-Svc field of responses over TCP, by which browsers learn
@@ -53,10 +59,11 @@ type Server struct {
 	AltSvc string
 
 	// MaxMemory bounds the bytes that all connections together make the server
-	// hold; each of two transports has half of it. Default 512 MiB; negative:
-	// none.
+	// hold. If both UDP and TCP are served each has half of it, since QUIC counts
+	// in its own way; HTTP/2 and WebSocket share one account. Default 512 MiB;
+	// negative: none.
 	MaxMemory int64
-	// SessionRate bounds the WebTransport requests per second from one client
+	// SessionRate bounds the requests for sessions per second from one client
 	// address (an IPv6 /64), with bursts of twice as many; beyond it they are
 	// answered 429. Default 1,000; negative: none.
 	SessionRate int
@@ -76,6 +83,8 @@ type Server struct {
 	// Set once.
 	tcp     *http.Server
 	udp     *h3wt.Server
+	memory  *sessionstate.Budget // of everything over TCP; nil: no limit
+	ws      *wswt.Server         // nil if there are no sessions over WebSocket
 	initErr error
 
 	mu      sync.Mutex // guards the following
@@ -105,7 +114,7 @@ func (s *Server) setup() error {
 		return errors.New("towpath: Server.TLSConfig has no certificate")
 	}
 	for _, p := range s.Transports {
-		if p != transport.HTTP3 && p != transport.HTTP2 {
+		if p != transport.HTTP3 && p != transport.HTTP2 && p != transport.WebSocket {
 			return fmt.Errorf("towpath: a server cannot serve transport %v: %w", p, transport.ErrUnsupported)
 		}
 	}
@@ -121,19 +130,13 @@ func (s *Server) setup() error {
 	if memory == 0 {
 		memory = defaultServerMemory
 	}
-	if memory > 0 && s.serves(transport.HTTP3) && s.serves(transport.HTTP2) {
+	if memory > 0 && s.serves(transport.HTTP3) && (s.serves(transport.HTTP2) || s.serves(transport.WebSocket)) {
 		memory = max(memory/2, 1)
 	}
+	if memory > 0 {
+		s.memory = sessionstate.NewBudget(memory, nil)
+	}
 
-	h2 := h2wt.Config{}
-	if s.H2 != nil {
-		h2 = *s.H2
-	}
-	h2.Session = cmp.Or(h2.Session, s.Config)
-	h2.MaxServerMemory = memory
-	if h2.Logger == nil {
-		h2.Logger = s.Logger
-	}
 	errorLog := log.Default()
 	if s.Logger != nil {
 		errorLog = slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn)
@@ -146,30 +149,12 @@ func (s *Server) setup() error {
 		IdleTimeout:       orDefault(s.IdleTimeout, defaultServerIdle),
 		ErrorLog:          log.New(quietHandshakes{errorLog}, "", 0),
 	}
-	if err := h2wt.ConfigureServer(s.tcp, &h2); err != nil {
+	s.setupWebSocket()
+	if err := s.setupHTTP2(); err != nil {
 		return err
 	}
 
-	h3 := h3wt.Config{}
-	if s.H3 != nil {
-		h3 = *s.H3
-	}
-	h3.Session = cmp.Or(h3.Session, s.Config)
-	h3.MaxServerMemory = memory
-	if h3.MaxHeaderBytes == 0 {
-		h3.MaxHeaderBytes = headerBytes
-	}
-	if h3.Logger == nil {
-		h3.Logger = s.Logger
-	}
-	qc := &quic.Config{}
-	if s.QUICConfig != nil {
-		qc = s.QUICConfig.Clone()
-	}
-	if qc.InitialPacketSize == 0 {
-		qc.InitialPacketSize = minPacketSize
-	}
-	s.udp = &h3wt.Server{TLSConfig: s.TLSConfig.Clone(), QUICConfig: qc, Handler: handler, Config: &h3}
+	s.setupHTTP3(handler, headerBytes, memory)
 	return nil
 }
 
@@ -299,10 +284,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.closed = true
 	s.udpPort = 0
 	s.mu.Unlock()
-	errs := make(chan error, 2)
+	errs := make(chan error, 3)
 	go func() { errs <- s.tcp.Shutdown(ctx) }() // ends with ctx; waited for below
 	go func() { errs <- s.udp.Shutdown(ctx) }()
-	err := errors.Join(<-errs, <-errs)
+	go func() { // http.Server does not wait for connections that it gave away
+		if s.ws == nil {
+			errs <- nil
+			return
+		}
+		errs <- s.ws.Shutdown(ctx)
+	}()
+	err := errors.Join(<-errs, <-errs, <-errs)
 	closeErr := s.Close()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -322,6 +314,9 @@ func (s *Server) Close() error {
 	s.open = nil
 	s.mu.Unlock()
 	err := errors.Join(ignoreClosed(s.tcp.Close()), ignoreClosed(s.udp.Close()))
+	if s.ws != nil {
+		err = errors.Join(err, ignoreClosed(s.ws.Close()))
+	}
 	for _, c := range open {
 		err = errors.Join(err, ignoreClosed(c.Close()))
 	}

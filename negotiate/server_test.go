@@ -244,11 +244,11 @@ func TestServerErrors(t *testing.T) {
 		}
 	})
 	t.Run("unknown transport", func(t *testing.T) {
-		s := &Server{TLSConfig: cert.ServerConfig(), Transports: []transport.Protocol{transport.WebSocket}}
+		s := &Server{TLSConfig: cert.ServerConfig(), Transports: []transport.Protocol{transport.Protocol(99)}}
 		if err := s.ListenAndServe(); !errors.Is(err, transport.ErrUnsupported) {
 			t.Errorf("got %v", err)
 		}
-		if _, _, err := Listen("127.0.0.1:0", transport.WebSocket); !errors.Is(err, transport.ErrUnsupported) {
+		if _, _, err := Listen("127.0.0.1:0", transport.Protocol(99)); !errors.Is(err, transport.ErrUnsupported) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -346,6 +346,7 @@ func TestServerMemoryIsShared(t *testing.T) {
 		{1, nil, 1},
 		{-1, nil, -1},
 		{1 << 20, []transport.Protocol{transport.HTTP3}, 1 << 20},
+		{1 << 20, []transport.Protocol{transport.HTTP3, transport.WebSocket}, 1 << 19},
 	} {
 		s := &Server{TLSConfig: cert.ServerConfig(), MaxMemory: c.max, Transports: c.transports}
 		if err := s.init(); err != nil {
@@ -353,6 +354,9 @@ func TestServerMemoryIsShared(t *testing.T) {
 		}
 		if got := s.udp.Config.MaxServerMemory; got != c.want {
 			t.Errorf("MaxMemory %d over %v: %d for HTTP/3, want %d", c.max, c.transports, got, c.want)
+		}
+		if c.want < 0 != (s.memory == nil) || s.memory != nil && s.memory.Limit() != c.want {
+			t.Errorf("MaxMemory %d over %v: %+v for TCP, want %d", c.max, c.transports, s.memory, c.want)
 		}
 	}
 }

@@ -21,44 +21,87 @@ const (
 	maxTCPAddrs = 8
 )
 
-// openTCP opens the HTTP/2 connection: TCP or proxy, TLS, SETTINGS.
-func (j *job) openTCP(ctx context.Context, s signs) (leg, error) {
+// dialStream opens the TCP connection, through the proxy if there is one.
+func (j *job) dialStream(ctx context.Context) (net.Conn, error) {
 	dial := j.d.hooks.dialTCP
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	var c net.Conn
-	var err error
 	if j.proxy != nil {
-		c, err = dialProxy(ctx, dial, j.proxy, j.server.Addr(), j.d.TLSClientConfig)
-	} else {
-		c, err = dialAddrs(ctx, dial, interleave(j.addrs), j.server.Port)
+		return dialProxy(ctx, dial, j.proxy, j.server.Addr(), j.d.TLSClientConfig)
 	}
+	return dialAddrs(ctx, dial, interleave(j.addrs), j.server.Port)
+}
+
+// A tlsConn is a TCP connection whose TLS handshake is done.
+type tlsConn struct {
+	*tls.Conn
+	// took is the time of the handshake: a round trip, and the cryptography.
+	took time.Duration
+}
+
+// openTLS opens a connection that offers the application protocols alpn.
+func (j *job) openTLS(ctx context.Context, s signs, alpn ...string) (*tlsConn, error) {
+	c, err := j.dialStream(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s.heard()
-	tc := tls.Client(h2wt.Cork(c), j.tlsConfig("h2"))
+	began := time.Now()
+	tc := tls.Client(h2wt.Cork(c), j.tlsConfig(alpn...))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		_ = c.Close()
 		return nil, err
 	}
-	conn, err := h2wt.NewClientConn(ctx, tc, j.h2Config())
+	return &tlsConn{Conn: tc, took: time.Since(began)}, nil
+}
+
+// openHTTP2 opens the HTTP/2 connection: TCP or proxy, TLS, SETTINGS. A server
+// that chooses HTTP/1.1 gets to keep the connection, for WebSocket.
+func (j *job) openHTTP2(ctx context.Context, s signs) (leg, error) {
+	alpn := []string{"h2"}
+	if j.ws {
+		alpn = append(alpn, "http/1.1")
+	}
+	tc, err := j.openTLS(ctx, s, alpn...)
 	if err != nil {
-		_ = c.Close()
 		return nil, err
+	}
+	j.reached.Store(true)
+	if j.ws && tc.ConnectionState().NegotiatedProtocol != "h2" {
+		j.handOver(tc)
+		return nil, ErrNoHTTP2
+	}
+	cfg := j.h2Config(tc.took)
+	cfg.AcceptWebSocketOnly = j.ws
+	conn, err := h2wt.NewClientConn(ctx, tc.Conn, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if !conn.OffersWebTransport() {
+		j.extended.Store(true)
+		if !j.d.spawn(func() { _ = conn.Close() }) { // nobody waits for it but Dialer.Close
+			_ = conn.Close()
+		}
+		return nil, transport.ErrNotWebTransport
 	}
 	return &connLeg{job: j, conn: conn}, nil
 }
 
-// h2Config is the connection's configuration. What it announces are the limits
-// of its one session; in a pool those of the Dialer.
-func (j *job) h2Config() *h2wt.Config {
+// h2Config is the configuration of a connection whose TLS handshake took so
+// long. What it announces are the limits of its one session; in a pool those of
+// the Dialer.
+func (j *job) h2Config(handshake time.Duration) *h2wt.Config {
 	var c h2wt.Config
 	if j.d.H2 != nil {
 		c = *j.d.H2
 	}
 	c.Session = cmp.Or(c.Session, j.sessionConfig())
+	if c.PrefaceTimeout == 0 && j.ws {
+		// Something that chooses HTTP/2 and then does not speak it would take
+		// all the time there is for the next rung.
+		c.PrefaceTimeout = max(minProbation, 4*handshake)
+	}
 	return &c
 }
 
@@ -69,8 +112,8 @@ func (j *job) sessionConfig() *transport.Config {
 	return j.opts.Config
 }
 
-// tlsConfig is the configuration of a connection that speaks alpn.
-func (j *job) tlsConfig(alpn string) *tls.Config {
+// tlsConfig is the configuration of a connection that offers alpn.
+func (j *job) tlsConfig(alpn ...string) *tls.Config {
 	conf := j.d.TLSClientConfig.Clone()
 	if conf == nil {
 		conf = &tls.Config{}
@@ -78,10 +121,10 @@ func (j *job) tlsConfig(alpn string) *tls.Config {
 	if conf.ServerName == "" {
 		conf.ServerName = j.server.Host
 	}
-	if conf.MinVersion == 0 || alpn == "h3" {
+	if conf.MinVersion == 0 || alpn[0] == "h3" {
 		conf.MinVersion = max(conf.MinVersion, tls.VersionTLS13)
 	}
-	conf.NextProtos = []string{alpn}
+	conf.NextProtos = alpn
 	if len(j.d.CertificateHashes) > 0 {
 		conf = pinned(conf, j.d.CertificateHashes)
 	}

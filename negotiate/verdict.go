@@ -12,6 +12,30 @@ import (
 	"github.com/towpath-go/towpath/transport"
 )
 
+// judge is the verdict on an attempt's error. Nobody can tell by the answer to a
+// WebSocket whether the server knew what it was asked for, so that is not final
+// while a better way may come up.
+func (j *job) judge(a Attempt, err error) verdict {
+	v := judgeError(err)
+	switch {
+	case a.Protocol == transport.HTTP2 && v == tryNext && j.reached.Load():
+		return tryBelow
+	case a.Protocol == transport.WebSocket && isAnswer(err):
+		return lastWord
+	}
+	return v
+}
+
+// isAnswer reports whether an error is what the server made of a request.
+func isAnswer(err error) bool {
+	if _, ok := errors.AsType[*ProxyError](err); ok {
+		return false
+	}
+	_, rejected := errors.AsType[*transport.RejectedError](err)
+	_, wrong := errors.AsType[*transport.ProtocolError](err)
+	return rejected || wrong
+}
+
 // judgeError says which errors are answers of the server (or of the caller's
 // own rules), which every way would give, and which say that a way is not open.
 func judgeError(err error) verdict {

@@ -37,12 +37,14 @@ type world struct {
 	mu sync.Mutex // guards the following
 	// deadTCP makes TCP connections fail at once with its error.
 	deadTCP error
+	// between stands between the client and the server's TCP, if it is set.
+	between *middlebox
 	// refused makes UDP sockets of that family report a closed port.
 	refused map[bool]bool // by v6
 
 	clients map[bool][]*simnet.SimConn // unused sockets, by v6
 
-	requests atomic.Int32 // CONNECTs that reached the handler
+	requests atomic.Int32 // requests for sessions that reached the handler
 	dialed   atomic.Int32 // TCP connections
 }
 
@@ -74,7 +76,7 @@ func inWorld(t *testing.T, o worldOptions, f func(t *testing.T, w *world)) {
 			handler = w.accept
 		}
 		w.server = &Server{TLSConfig: w.cert.ServerConfig(), Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodConnect {
+			if IsUpgrade(r) {
 				w.requests.Add(1)
 			}
 			handler(rw, r)
@@ -181,12 +183,15 @@ func (w *world) dialer() *Dialer {
 			fingerprint: func(netip.AddrPort) string { return "home" },
 			dialTCP: func(ctx context.Context, network, address string) (net.Conn, error) {
 				w.mu.Lock()
-				dead := w.deadTCP
+				dead, between := w.deadTCP, w.between
 				w.mu.Unlock()
 				if dead != nil {
 					return nil, dead
 				}
 				w.dialed.Add(1)
+				if between != nil {
+					return between.front.DialContext(ctx, network, address)
+				}
 				return w.tcp.DialContext(ctx, network, address)
 			},
 			dialUDP: w.dialUDP,

@@ -40,6 +40,9 @@ type Config struct {
 	// newest of those holding most is ended. Default 512 MiB; negative: none.
 	// Server only.
 	MaxServerMemory int64
+	// ServerMemory, if not nil, is an account that counts all of it besides: by it
+	// package negotiate has several transports share what a server may hold.
+	ServerMemory *sessionstate.Budget
 
 	// HandshakeTimeout bounds the opening handshake: on a client from the first
 	// byte of the request to the last one of the response, on a server the

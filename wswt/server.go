@@ -38,7 +38,7 @@ const (
 // NewServer returns a Server. A nil cfg is the zero Config.
 func NewServer(cfg *Config) *Server {
 	s := &Server{cfg: cfg.clone(), conns: make(map[*conn]struct{}), empty: make(chan struct{})}
-	s.budget = newBudget(orNone(s.cfg.MaxServerMemory, DefaultMaxServerMemory), nil)
+	s.budget = newBudget(orNone(s.cfg.MaxServerMemory, DefaultMaxServerMemory), s.cfg.ServerMemory)
 	return s
 }
 

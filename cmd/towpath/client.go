@@ -122,8 +122,10 @@ func transports(names []string) ([]transport.Protocol, error) {
 			ps = append(ps, transport.HTTP3)
 		case "h2":
 			ps = append(ps, transport.HTTP2)
+		case "ws":
+			ps = append(ps, transport.WebSocket)
 		default:
-			return nil, usagef("--transport %q is unknown: use h3 or h2", n)
+			return nil, usagef("--transport %q is unknown: use h3, h2 or ws", n)
 		}
 	}
 	return ps, nil

@@ -18,7 +18,7 @@ type connectCmd struct {
 	URL       string        `arg:"" name:"url" help:"The server's https URL."`
 	Uni       bool          `help:"Send on a unidirectional stream, and print the server's ones." xor:"mode"`
 	Datagram  bool          `help:"Send each line as a datagram, and print each datagram as a line." xor:"mode"`
-	Transport string        `help:"Transport: auto, h3 or h2. Default: ${default}, which finds the open one." default:"auto" enum:"auto,h3,h2" placeholder:"NAME"`
+	Transport string        `help:"Transport: auto, h3, h2 or ws. Default: ${default}, which finds the open one." default:"auto" enum:"auto,h3,h2,ws" placeholder:"NAME"`
 	Origin    string        `help:"Send this Origin, as a web page would." placeholder:"ORIGIN"`
 	Wait      time.Duration `help:"With --uni and --datagram: how long to wait for more after the end of input. Default: ${default}." default:"1s" placeholder:"TIME"`
 	Timeout   time.Duration `help:"How long connecting may take. Default: ${default}." default:"10s" placeholder:"TIME"`

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,9 +23,12 @@ type demoCmd struct {
 // Help is shown by demo --help.
 func (*demoCmd) Help() string {
 	return `Server and client run in this process and meet on loopback, with real sockets. The
-same Dial meets three networks: UDP is open; UDP packets vanish in a socket that
-never answers; the UDP port is closed and the kernel says so. In each the client
-dials twice, and echoes streams and datagrams over the first session.`
+same Dial meets four networks: UDP is open; UDP packets vanish in a socket that
+never answers; the UDP port is closed and the kernel says so; UDP vanishes, and
+TCP leads to a middlebox that ends TLS and speaks HTTP/1.1 alone. (That is a relay
+in this process with the server's own key, where a real one has a certificate of
+its own that the client trusts.) In each the client dials twice, and echoes
+streams and datagrams over the first session.`
 }
 
 const (
@@ -38,22 +42,27 @@ const (
 type scene struct {
 	Name string `json:"network"`
 	udp  func(tcp net.Addr) (server, hole net.PacketConn, err error)
-	want transport.Protocol
+	// http11 puts a middlebox before the server that lets only HTTP/1.1 through.
+	http11 bool
+	want   transport.Protocol
 }
 
 var scenes = []scene{
-	{"UDP open", func(tcp net.Addr) (net.PacketConn, net.PacketConn, error) {
+	{Name: "UDP open", udp: func(tcp net.Addr) (net.PacketConn, net.PacketConn, error) {
 		pc, err := net.ListenPacket("udp", tcp.String())
 		return pc, nil, err
-	}, transport.HTTP3},
-	{"UDP silently dropped", func(tcp net.Addr) (net.PacketConn, net.PacketConn, error) {
-		// Packets reach a socket that nobody reads.
-		pc, err := net.ListenPacket("udp", tcp.String())
-		return nil, pc, err
-	}, transport.HTTP2},
-	{"UDP refused", func(net.Addr) (net.PacketConn, net.PacketConn, error) {
+	}, want: transport.HTTP3},
+	{Name: "UDP silently dropped", udp: dropUDP, want: transport.HTTP2},
+	{Name: "UDP refused", udp: func(net.Addr) (net.PacketConn, net.PacketConn, error) {
 		return nil, nil, nil
-	}, transport.HTTP2},
+	}, want: transport.HTTP2},
+	{Name: "only HTTP/1.1", udp: dropUDP, http11: true, want: transport.WebSocket},
+}
+
+// dropUDP lets packets reach a socket that nobody reads.
+func dropUDP(tcp net.Addr) (server, hole net.PacketConn, err error) {
+	pc, err := net.ListenPacket("udp", tcp.String())
+	return nil, pc, err
 }
 
 // A sceneResult is what happened in a network.
@@ -69,7 +78,7 @@ type sceneResult struct {
 	Second    *negotiate.Report `json:"second_report"`
 }
 
-// Run shows the three networks.
+// Run shows the four networks.
 func (c *demoCmd) Run(ctx context.Context, std streams) error {
 	ctx, cancel := context.WithTimeout(ctx, demoTime)
 	defer cancel()
@@ -78,7 +87,7 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	if !c.JSON {
-		fmt.Fprintln(std.out, "A server and a client in this process, and three networks on loopback: the same\nDial finds the open way in each, and remembers it.")
+		fmt.Fprintln(std.out, "A server and a client in this process, and four networks on loopback: the same\nDial finds the open way in each, and remembers it.")
 		fmt.Fprintln(std.out)
 		fmt.Fprintf(std.out, demoRow, "network", "transport", "first dial", "next dial", "streams", "datagrams")
 	}
@@ -108,7 +117,17 @@ func (sc scene) play(ctx context.Context, cert tls.Certificate) (*sceneResult, e
 	if err != nil {
 		return nil, err
 	}
-	pc, hole, err := sc.udp(ln.Addr())
+	front := ln.Addr()
+	if sc.http11 {
+		m, err := newMiddlebox(ln.Addr().String(), cert)
+		if err != nil {
+			ln.Close()
+			return nil, err
+		}
+		defer m.Close()
+		front = m.Addr()
+	}
+	pc, hole, err := sc.udp(front)
 	if err != nil {
 		ln.Close()
 		return nil, err
@@ -121,7 +140,7 @@ func (sc scene) play(ctx context.Context, cert tls.Certificate) (*sceneResult, e
 		return nil, err
 	}
 	srv := &negotiate.Server{TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}, Handler: h}
-	url := "https://" + ln.Addr().String() + "/echo"
+	url := "https://" + front.String() + "/echo"
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln, pc) }() // ends with Close; waited for below
 	defer func() {
@@ -150,7 +169,7 @@ func (sc scene) play(ctx context.Context, cert tls.Certificate) (*sceneResult, e
 		return nil, err
 	}
 	// Whether UDP is broken or merely slow is known a little later.
-	if report.Winner == transport.HTTP2 {
+	if report.Winner != transport.HTTP3 {
 		select {
 		case <-marked:
 		case <-ctx.Done():
@@ -192,6 +211,8 @@ func why(r *negotiate.Report) string {
 		}
 	}
 	switch {
+	case r.Winner == transport.WebSocket && udp != nil && tcp != nil && !udp.Heard && errors.Is(tcp.Err, negotiate.ErrNoHTTP2):
+		return fmt.Sprintf("UDP was silent, TCP from %d ms on; ALPN gave HTTP/1.1, so WebSocket on it", tcp.Started.Milliseconds())
 	case r.Winner == transport.HTTP3:
 		return "QUIC answered; TCP was not needed"
 	case udp != nil && verdict(*udp) == "refused":

@@ -1,7 +1,7 @@
 // Command towpath carries WebTransport whichever way is open: HTTP/3 where UDP
-// works, HTTP/2 where it does not.
+// works, HTTP/2 where it does not, WebSocket where only HTTP/1.1 gets through.
 //
-//	towpath demo      show it, in this process, over three networks
+//	towpath demo      show it, in this process, over four networks
 //	towpath serve     a server with test resources and static files
 //	towpath connect   netcat over a session
 //	towpath probe     what is open on the way to a server
@@ -36,7 +36,7 @@ type streams struct {
 }
 
 type cli struct {
-	Demo    demoCmd    `cmd:"" help:"Show what happens in three networks: UDP open, dropped, refused."`
+	Demo    demoCmd    `cmd:"" help:"Show what happens in four networks: UDP open, dropped, refused; HTTP/1.1 alone."`
 	Serve   serveCmd   `cmd:"" help:"Serve test resources and static files over every transport on one port."`
 	Connect connectCmd `cmd:"" help:"Connect standard input and output to a server, like netcat."`
 	Probe   probeCmd   `cmd:"" help:"Find out which ways to a server are open, and what they cost."`
@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string, io streams) (status int) {
 	var c cli
 	parser, err := kong.New(&c,
 		kong.Name("towpath"),
-		kong.Description("WebTransport whichever way is open: HTTP/3 where UDP works, HTTP/2 where it does not."),
+		kong.Description("WebTransport whichever way is open: HTTP/3, HTTP/2 or WebSocket."),
 		kong.Writers(io.out, io.err),
 		kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.Vars{"version": version()},

@@ -173,7 +173,7 @@ func TestUsage(t *testing.T) {
 		{"connect https://exa%mple/", 2, "not a URL"},
 		{"connect https://example.com:70000/", 2, "1 to 65535"},
 		{"connect https://example.com:0/", 2, "1 to 65535"},
-		{"connect --transport ws https://example.com/", 2, "auto"},
+		{"connect --transport h1 https://example.com/", 2, "auto"},
 		{"connect --cert-hash 12 https://example.com/", 2, "64 digits"},
 		{"connect --cert-hash " + hash + " --ca " + cert.cert + " https://example.com/", 2, "exclude"},
 		{"connect --uni --datagram https://example.com/", 2, "--uni"},
@@ -184,7 +184,7 @@ func TestUsage(t *testing.T) {
 		{"serve --addr here", 2, "127.0.0.1:4433"},
 		{"serve --addr 127.0.0.1:70000", 2, "65535"},
 		{"serve --addr 127.0.0.1:", 2, "65535"},
-		{"serve --transport h1", 2, "h3 or h2"},
+		{"serve --transport h1", 2, "h3, h2 or ws"},
 		{"serve --addr 127.0.0.1:0 --origin [", 2, "*.example.com"},
 		{"serve --cert " + cert.cert, 2, "--key"},
 		{"serve --key " + cert.key, 2, "--cert"},
@@ -232,7 +232,7 @@ func wantWidth(t *testing.T, s string) {
 	}
 }
 
-var connectedLine = regexp.MustCompile(`\nconnected transport=(h3|h2) ms=\d+\n$`)
+var connectedLine = regexp.MustCompile(`\nconnected transport=(h3|h2|ws) ms=\d+\n$`)
 
 func TestServeAndConnect(t *testing.T) {
 	s := start(t)
@@ -252,6 +252,9 @@ func TestServeAndConnect(t *testing.T) {
 		{"unidirectional over HTTP/2", "hello\n", []string{"--uni", "--transport=h2", "--wait=0s"}, "hello\n", "h2"},
 		{"datagrams over HTTP/3", "one\ntwo\n", []string{"--datagram", "--transport=h3", "--wait=0s"}, "one\ntwo\n", "h3"},
 		{"datagrams over HTTP/2", "one\ntwo\n", []string{"--datagram", "--transport=h2", "--wait=0s"}, "one\ntwo\n", "h2"},
+		{"WebSocket", big, []string{"--transport=ws"}, big, "ws"},
+		{"unidirectional over WebSocket", "hello\n", []string{"--uni", "--transport=ws", "--wait=0s"}, "hello\n", "ws"},
+		{"datagrams over WebSocket", "one\ntwo\n", []string{"--datagram", "--transport=ws", "--wait=0s"}, "one\ntwo\n", "ws"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := converse(t, c.in, c.want, append([]string{"connect", "-v", trust, s.url("/echo")}, c.args...)...)
@@ -268,7 +271,7 @@ func TestServeAndConnect(t *testing.T) {
 			t.Errorf("%+v", o)
 		}
 	})
-	for _, way := range []string{"h3", "h2"} {
+	for _, way := range []string{"h3", "h2", "ws"} {
 		for _, c := range []struct {
 			name, path, in string
 			args           []string
@@ -283,7 +286,7 @@ func TestServeAndConnect(t *testing.T) {
 			{"closed with a code", "/echo?close=5&after=50", "", []string{"--uni", "--wait=20s"}, 1, "", `code 5 "server bye"`},
 			{"closed without", "/echo?close=0&reason=&after=50", "", []string{"--uni", "--wait=20s"}, 0, "", ""},
 			{"a bad query", "/echo?close=x", "", nil, 1, "", "400"},
-			{"no such resource", "/nothing", "", nil, 1, "", "405 Method Not Allowed; there is no WebTransport at this path"},
+			{"no such resource", "/nothing", "", nil, 1, "", "; there is no WebTransport at this path"},
 			{"another origin", "/echo", "", []string{"--origin=https://page.example"}, 1, "", "403"},
 			{"the same origin", "/echo", "x", []string{"--origin=https://" + s.addr}, 0, "x", ""},
 		} {
@@ -306,14 +309,19 @@ func TestServeAndConnect(t *testing.T) {
 		}
 	})
 	t.Run("probe", func(t *testing.T) {
-		o := invoke(t, "", "probe", trust, s.url("/"))
-		for _, want := range []string{"UDP is open\n", "h3  udp4", "h2  tcp ", "draft-ietf-webtrans-http3-15 and later", "WT_ENABLED"} {
+		o := invoke(t, "", "probe", trust, s.url("/echo"))
+		for _, want := range []string{"UDP is open\n", "h3  udp4", "h2  tcp ", "ws  tcp ", "ws tcp: towpath.capsule.v1", "draft-ietf-webtrans-http3-15 and later", "WT_ENABLED"} {
 			if !strings.Contains(o.out, want) {
 				t.Errorf("%q is missing in\n%s", want, o.out)
 			}
 		}
 		wantWidth(t, o.out)
-		o = invoke(t, "", "probe", "--json", trust, s.url("/"))
+		o = invoke(t, "", "probe", trust, s.url("/nothing"))
+		if !strings.Contains(o.out, "status 404") || o.status != 0 {
+			t.Errorf("no resource there: %+v", o)
+		}
+		wantWidth(t, o.out)
+		o = invoke(t, "", "probe", "--json", trust, s.url("/echo"))
 		var r struct {
 			UDP  string
 			Ways []struct {
@@ -326,7 +334,7 @@ func TestServeAndConnect(t *testing.T) {
 		if err := json.Unmarshal([]byte(o.out), &r); err != nil || o.status != 0 {
 			t.Fatalf("%v: %+v", err, o)
 		}
-		if r.UDP != "open" || len(r.Ways) != 2 || !r.Ways[0].Open || !r.Ways[1].Open || r.Ways[0].Handshake <= 0 || r.Ways[1].Settings["WT_ENABLED"] != 1 {
+		if r.UDP != "open" || len(r.Ways) != 3 || !r.Ways[0].Open || !r.Ways[1].Open || !r.Ways[2].Open || r.Ways[0].Handshake <= 0 || r.Ways[1].Settings["WT_ENABLED"] != 1 {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -353,7 +361,7 @@ func TestProbeCertificate(t *testing.T) {
 }
 
 func TestServeOneTransport(t *testing.T) {
-	for way, other := range map[string]string{"h3": "h2", "h2": "h3"} {
+	for way, other := range map[string]string{"h3": "h2", "h2": "ws", "ws": "h2"} {
 		s := start(t, "--transport", way)
 		if o := invoke(t, "x", "connect", "-v", "--cert-hash", s.hash, s.url("/echo")); o.status != 0 || !strings.Contains(o.err, "transport="+way) {
 			t.Errorf("%s: %+v", way, o)
@@ -455,12 +463,12 @@ func TestServeEndsOnSignal(t *testing.T) {
 
 func TestDemo(t *testing.T) {
 	o := invoke(t, "", "demo")
-	row := regexp.MustCompile(`(?m)^(UDP [a-z ]+?)  +(h3|h2)  +[\d.]+ ms  +[\d.]+ ms  +8/8  +16/16$`)
+	row := regexp.MustCompile(`(?m)^(UDP [a-z ]+?|only HTTP/1.1)  +(h3|h2|ws)  +[\d.]+ ms  +[\d.]+ ms  +8/8  +16/16$`)
 	var got []string
 	for _, m := range row.FindAllStringSubmatch(o.out, -1) {
 		got = append(got, m[1]+" "+m[2])
 	}
-	if want := "UDP open h3, UDP silently dropped h2, UDP refused h2"; o.status != 0 || strings.Join(got, ", ") != want {
+	if want := "UDP open h3, UDP silently dropped h2, UDP refused h2, only HTTP/1.1 ws"; o.status != 0 || strings.Join(got, ", ") != want {
 		t.Errorf("status %d, rows %q in\n%s%s", o.status, got, o.out, o.err)
 	}
 	wantWidth(t, o.out)
@@ -473,11 +481,11 @@ func TestDemo(t *testing.T) {
 		Datagrams          int     `json:"datagrams_echoed"`
 		Report             struct{ Attempts []struct{ Outcome string } }
 	}
-	if err := json.Unmarshal([]byte(o.out), &rs); err != nil || o.status != 0 || len(rs) != 3 {
+	if err := json.Unmarshal([]byte(o.out), &rs); err != nil || o.status != 0 || len(rs) != 4 {
 		t.Fatalf("%v: %+v", err, o)
 	}
-	for i, way := range []string{"h3", "h2", "h2"} {
-		if r := rs[i]; r.Transport != way || r.Streams != 8 || r.Datagrams != 16 || len(r.Report.Attempts) != 2 {
+	for i, way := range []string{"h3", "h2", "h2", "ws"} {
+		if r := rs[i]; r.Transport != way || r.Streams != 8 || r.Datagrams != 16 || len(r.Report.Attempts) != 3 {
 			t.Errorf("%+v", r)
 		}
 	}

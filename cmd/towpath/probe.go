@@ -24,8 +24,9 @@ type probeCmd struct {
 
 // Help is shown by probe --help.
 func (*probeCmd) Help() string {
-	return `Every way is opened up to the server's settings and closed again; no session is
-asked for. The exit status is 0 if at least one way is open.`
+	return `Every way is opened up to the server's settings and closed again. WebSocket has
+no settings, so there a session is asked for and closed at once. The exit status
+is 0 if at least one way is open.`
 }
 
 // A probed way, as it is printed.
@@ -130,12 +131,17 @@ func verdict(a negotiate.Attempt) string {
 		return "refused"
 	case errors.Is(a.Err, transport.ErrNotWebTransport):
 		return "no WebTransport"
+	case errors.Is(a.Err, negotiate.ErrNoHTTP2):
+		return "no HTTP/2"
 	case errors.Is(a.Err, syscall.EHOSTUNREACH), errors.Is(a.Err, syscall.ENETUNREACH):
 		return "unreachable"
 	case errors.Is(a.Err, syscall.EPERM), errors.Is(a.Err, syscall.EACCES):
 		return "forbidden here"
 	case !a.Heard:
 		return "silent"
+	}
+	if r, ok := errors.AsType[*transport.RejectedError](a.Err); ok {
+		return fmt.Sprintf("status %d", r.StatusCode)
 	}
 	return "failed"
 }

@@ -59,7 +59,7 @@ func (h *resources) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // session accepts a session and runs f with it until it ends.
 func (h *resources) session(w http.ResponseWriter, r *http.Request, badQuery error, f func(transport.Session)) {
-	if r.Method != http.MethodConnect {
+	if !negotiate.IsUpgrade(r) {
 		w.Header().Set("Allow", http.MethodConnect)
 		http.Error(w, "this resource speaks WebTransport only", http.StatusMethodNotAllowed)
 		return

@@ -26,9 +26,9 @@ type serveCmd struct {
 	Addr      string   `help:"Address to listen on, UDP and TCP. Port 0 means any free one. Default: ${default}." default:"127.0.0.1:4433" placeholder:"HOST:PORT"`
 	Cert      string   `help:"PEM file with the certificate chain. Default: a self-signed certificate for 13 days." placeholder:"FILE"`
 	Key       string   `help:"PEM file with the private key of --cert." placeholder:"FILE"`
-	Transport []string `help:"Transports to serve: h3, h2. Default: both." placeholder:"NAME"`
+	Transport []string `help:"Transports to serve: h3, h2, ws. May be repeated. Default: all." placeholder:"NAME"`
 	Root      string   `help:"Serve the static files of this directory." placeholder:"DIR"`
-	Origin    []string `help:"Also accept sessions from web pages of this origin, HOST:PORT with * as a wildcard. * alone accepts all. May be repeated." placeholder:"PATTERN"`
+	Origin    []string `help:"Also accept sessions from web pages of this origin: HOST:PORT, or SCHEME://HOST:PORT, with * as a wildcard. * alone accepts every one, null too. May be repeated." placeholder:"PATTERN"`
 	Verbose   bool     `short:"v" help:"Log events on standard error."`
 }
 
@@ -45,7 +45,7 @@ func (*serveCmd) Help() string {
                          connect --uni prints them
 
 The first line printed is for programs:
-  listening addr=HOST:PORT cert-sha256=HEX transports=h3,h2`
+  listening addr=HOST:PORT cert-sha256=HEX transports=h3,h2,ws`
 }
 
 // Run serves until a signal comes.
@@ -104,7 +104,7 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 	hash := negotiate.CertificateHash(cert.Certificate[0])
 	names := c.Transport
 	if len(names) == 0 {
-		names = []string{"h3", "h2"}
+		names = []string{"h3", "h2", "ws"}
 	}
 	fmt.Fprintf(io.out, "listening addr=%s cert-sha256=%s transports=%s\n", addr, hex.EncodeToString(hash[:]), strings.Join(names, ","))
 	if c.Cert == "" {

@@ -111,6 +111,8 @@ func TestVerdict(t *testing.T) {
 		{syscall.EPERM, false, "forbidden here"},
 		{errors.New("timeout"), false, "silent"},
 		{errors.New("timeout"), true, "failed"},
+		{negotiate.ErrNoHTTP2, true, "no HTTP/2"},
+		{&transport.RejectedError{StatusCode: 404}, true, "status 404"},
 	} {
 		if got := verdict(negotiate.Attempt{Err: c.err, Heard: c.heard}); got != c.want {
 			t.Errorf("%v: %q, want %q", c.err, got, c.want)

@@ -1,0 +1,82 @@
+package negotiate
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/towpath-go/towpath/h2wt"
+	"github.com/towpath-go/towpath/h3wt"
+	"github.com/towpath-go/towpath/transport"
+	"github.com/towpath-go/towpath/wswt"
+)
+
+// What each transport of a Server is configured with.
+
+// setupHTTP2 adds HTTP/2 to the server on TCP, or takes it away.
+func (s *Server) setupHTTP2() error {
+	if !s.serves(transport.HTTP2) {
+		// An empty map, unlike nil, keeps net/http from adding its own.
+		s.tcp.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
+		s.tcp.TLSConfig.NextProtos = []string{"http/1.1"}
+		return nil
+	}
+	c := h2wt.Config{}
+	if s.H2 != nil {
+		c = *s.H2
+	}
+	c.Session = cmp.Or(c.Session, s.Config)
+	c.MaxServerMemory, c.ServerMemory = -1, s.memory
+	if c.Logger == nil {
+		c.Logger = s.Logger
+	}
+	return h2wt.ConfigureServer(s.tcp, &c)
+}
+
+// setupWebSocket makes the server of sessions over WebSocket, which requests find
+// by their contexts.
+func (s *Server) setupWebSocket() {
+	base := withoutWebSocket
+	if s.serves(transport.WebSocket) {
+		c := wswt.Config{}
+		if s.WS != nil {
+			c = *s.WS
+		}
+		c.Session = cmp.Or(c.Session, s.Config)
+		c.MaxServerMemory, c.ServerMemory = -1, s.memory
+		if c.Logger == nil {
+			c.Logger = s.Logger
+		}
+		s.ws = wswt.NewServer(&c)
+		base = s.ws.Context
+	}
+	s.tcp.BaseContext = func(net.Listener) context.Context { return base(context.Background()) }
+}
+
+// setupHTTP3 makes the server on UDP.
+func (s *Server) setupHTTP3(h http.Handler, headerBytes int, memory int64) {
+	c := h3wt.Config{}
+	if s.H3 != nil {
+		c = *s.H3
+	}
+	c.Session = cmp.Or(c.Session, s.Config)
+	c.MaxServerMemory = memory
+	if c.MaxHeaderBytes == 0 {
+		c.MaxHeaderBytes = headerBytes
+	}
+	if c.Logger == nil {
+		c.Logger = s.Logger
+	}
+	qc := &quic.Config{}
+	if s.QUICConfig != nil {
+		qc = s.QUICConfig.Clone()
+	}
+	if qc.InitialPacketSize == 0 {
+		qc.InitialPacketSize = minPacketSize
+	}
+	s.udp = &h3wt.Server{TLSConfig: s.TLSConfig.Clone(), QUICConfig: qc, Handler: h, Config: &c}
+}
