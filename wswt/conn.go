@@ -148,7 +148,7 @@ func start(p params) *conn {
 	maxMessageSize := p.cfg.maxMessageSize()
 	if p.kdraft {
 		sp.Dialect, sp.Parity = transport.DialectLegacy, session.ParitySwapped
-		sp.Local, sp.Peer = kdraftLimits, session.InitialLimits{}
+		sp.Local, sp.Peer = p.cfg.kdraftLimits(p.client)
 		maxMessageSize = kdraftMaxMessage(p.cfg, cfg)
 	}
 	c.frames = newFrameReader(receiver{c}, p.early, p.client, maxMessageSize, now)
@@ -159,7 +159,7 @@ func start(p params) *conn {
 	c.sess = session.New(sp)
 	c.mapping = capsuleStream{c.sess}
 	if p.kdraft {
-		c.mapping = newKDraftMapping(c.sess, cfg)
+		c.mapping = newKDraftMapping(c.sess, cfg, sp.Local)
 	}
 	c.signal()       // Fill is to be called once of our own accord
 	go c.readLoop()  // ends with the connection; writeLoop waits for it

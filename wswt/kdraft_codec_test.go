@@ -387,3 +387,39 @@ func TestKDraftOffer(t *testing.T) {
 		}
 	}
 }
+
+// The capsules that fill has put behind become frames in front without ever
+// being overtaken, whatever they are.
+func TestKDraftFramesInPlace(t *testing.T) {
+	const size = maxMessage
+	gap := kdraftGap(size)
+	for name, c := range map[string][]byte{
+		"the shortest capsules":    {0, 0},
+		"short ones":               unhex(t, "00 01 aa"),
+		"as long as 7 bits tell":   capsule.AppendDatagramHeader(nil, 124),
+		"longer than 7 bits tell":  capsule.AppendDatagramHeader(nil, 125),
+		"a Length of 2 bytes":      capsule.AppendDatagramHeader(nil, 64),
+		"WT_STREAM of a few bytes": unhex(t, "990b4d3b 02 01 aa"),
+		"longer than a buffer":     capsule.AppendDatagramHeader(nil, 65535),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, header := capsule.ParseVarint(c)
+			length, n := capsule.ParseVarint(c[header:])
+			c = append(c[:header+n:header+n], bytes.Repeat([]byte{0xaa}, int(length))...)
+			stream := bytes.Repeat(c, 4*size/len(c)+1)
+			var there, here kdraftSend
+			dst := make([]byte, size)
+			for len(stream) > 0 {
+				p := stream[:min(size-gap, len(stream))]
+				stream = stream[len(p):]
+				want := make([]byte, 2*size)
+				want = want[:there.frames(want, bytes.Clone(p))]
+				copy(dst[gap:], p)
+				got := dst[:here.frames(dst, dst[gap:gap+len(p)])]
+				if !bytes.Equal(got, want) {
+					t.Fatalf("%d bytes became %d bytes in place, %d elsewhere, or others", len(p), len(got), len(want))
+				}
+			}
+		})
+	}
+}

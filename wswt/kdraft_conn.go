@@ -11,21 +11,33 @@ import (
 	"github.com/towpath-go/towpath/transport"
 )
 
-// kdraftLimits are the limits that a server begins with: no credit, and the
-// streams that the client opens unasked. A greeting says the same, since not
-// every version of the client need know.
-var kdraftLimits = session.InitialLimits{MaxStreamsBidi: kdraftStreams, MaxStreamsUni: kdraftStreams}
+// kdraftLimits are the limits that both sides begin with: no credit, and on a
+// server the streams that the client opens unasked. A greeting says the same,
+// since not every version of the client need know.
+func (c *Config) kdraftLimits(client bool) (local, peer session.InitialLimits) {
+	if c.initial != nil {
+		l, p := c.limits(client)
+		local.MaxStreamsBidi, local.MaxStreamsUni = l.MaxStreamsBidi, l.MaxStreamsUni
+		peer.MaxStreamsBidi, peer.MaxStreamsUni = p.MaxStreamsBidi, p.MaxStreamsUni
+		return local, peer
+	}
+	local.MaxStreamsBidi, local.MaxStreamsUni = kdraftStreams, kdraftStreams
+	return local, peer
+}
 
 // kdraftMapping is the mapping of fails-components' subprotocols on a server.
 type kdraftMapping struct {
-	s       *session.Session
-	recv    kdraftRecv // of the reader
-	send    kdraftSend // of the writer
-	greeted bool       // of the writer
+	s        *session.Session
+	recv     kdraftRecv // of the reader
+	send     kdraftSend // of the writer
+	greeting []byte     // of the writer: capsules that go out first
 }
 
-func newKDraftMapping(s *session.Session, cfg *transport.Config) *kdraftMapping {
-	return &kdraftMapping{s: s, recv: kdraftRecv{deliver: s.Data, maxDatagram: cfg.WithDefaults().MaxDatagramSize}}
+func newKDraftMapping(s *session.Session, cfg *transport.Config, local session.InitialLimits) *kdraftMapping {
+	m := &kdraftMapping{s: s, recv: kdraftRecv{deliver: s.Data, maxDatagram: cfg.WithDefaults().MaxDatagramSize}}
+	m.greeting = capsule.MaxStreams{MaximumStreams: local.MaxStreamsBidi}.Append(m.greeting)
+	m.greeting = capsule.MaxStreams{Uni: true, MaximumStreams: local.MaxStreamsUni}.Append(m.greeting)
+	return m
 }
 
 // kdraftMaxMessage is the longest message that is received: one may carry all
@@ -40,26 +52,24 @@ func (m *kdraftMapping) received(p []byte, last bool) error { return m.recv.mess
 // fill implements mapping. It writes one frame for each capsule, and more for
 // one that is longer than dst, which is at least 16 KiB - 8 long.
 func (m *kdraftMapping) fill(dst []byte) (n int, end bool) {
-	if !m.greeted {
-		m.greeted = true
-		for _, uni := range []bool{false, true} {
-			var b [32]byte
-			c := capsule.MaxStreams{Uni: uni, MaximumStreams: kdraftStreams}
-			n += m.send.frames(dst[n:], c.Append(b[:0]))
-		}
+	if m.greeting != nil {
+		n = m.send.frames(dst, m.greeting)
+		m.greeting = nil
 		return n, false
 	}
-	// A frame takes at most half as much again as its capsule, which is 2 bytes
-	// or longer, and the first one up to 4 bytes without a capsule's header. So
-	// this much in front of the capsules lets the frames never catch up with
-	// them.
-	gap := len(dst)/3 + 4
+	gap := kdraftGap(len(dst))
 	n, end = m.s.Fill(dst[gap:])
 	return m.send.frames(dst, dst[gap:gap+n]), end
 }
 
+// kdraftGap is the room that capsules at the end of a buffer of n bytes need in
+// front of them, so that the frames that they become never catch up with them. A
+// frame takes at most half as much again as its capsule, which is 2 bytes or
+// longer, and the first one up to 4 bytes without a capsule's header.
+func kdraftGap(n int) int { return n/3 + 4 }
+
 // frames writes what p, the next bytes of the capsule stream, becomes to dst, and
-// returns its length. P may stand in dst, as far behind as fill says.
+// returns its length. P may stand in dst, behind kdraftGap.
 func (e *kdraftSend) frames(dst, p []byte) (n int) {
 	for len(p) > 0 {
 		piece, taken, ok := e.next(p)
