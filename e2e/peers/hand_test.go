@@ -23,6 +23,7 @@ type handSession struct {
 	dialect  handDialect
 	out      *io.PipeWriter // a Write is whole capsules
 	selected string         // the application protocol
+	credits  sync.Mutex     // keeps WT_MAX_DATA in order
 
 	mu      sync.Mutex // guards the following
 	changed *sync.Cond // something below changed
@@ -201,8 +202,8 @@ func (s *handSession) take(typ uint64, value []byte) error {
 		}
 		st.finished = typ == s.dialect.fin
 		if st.unwanted {
-			if more := s.takenLocked(len(value) - n); more != nil {
-				go s.write(more) // ends with the session; reading goes on meanwhile
+			if s.takenLocked(len(value) - n) {
+				go s.giveCredit() // ends with the session; reading goes on meanwhile
 			}
 			return nil
 		}
@@ -220,15 +221,22 @@ func (s *handSession) take(typ uint64, value []byte) error {
 	return nil
 }
 
-// takenLocked counts stream data that is out of the way, and returns a
-// capsule to send for every half of the window.
-func (s *handSession) takenLocked(n int) []byte {
+// takenLocked counts stream data that is out of the way, and reports whether
+// credit is due: for every half of the window.
+func (s *handSession) takenLocked(n int) bool {
 	before := s.taken
 	s.taken += uint64(n)
-	if s.taken/(handSessionWindow/2) == before/(handSessionWindow/2) {
-		return nil
-	}
-	return handCapsule(handMaxData, s.taken+handSessionWindow)
+	return s.taken/(handSessionWindow/2) != before/(handSessionWindow/2)
+}
+
+// giveCredit sends WT_MAX_DATA, which must never go down.
+func (s *handSession) giveCredit() error {
+	s.credits.Lock()
+	defer s.credits.Unlock()
+	s.mu.Lock()
+	limit := s.taken + handSessionWindow
+	s.mu.Unlock()
+	return s.write(handCapsule(handMaxData, limit))
 }
 
 // takeControl takes in a capsule of integers, of which at most two count.

@@ -205,13 +205,15 @@ func (st *handStream) next(ctx context.Context, limit int) ([]byte, error) {
 	st.received = st.received[n:]
 	before := st.taken
 	st.taken += uint64(n)
-	updates := s.takenLocked(n)
-	if !st.finished && st.taken/(handWindow/2) > before/(handWindow/2) {
-		updates = append(updates, handCapsule(handMaxStreamData, st.id, st.taken+handWindow)...)
-	}
+	due := s.takenLocked(n)
+	streamDue := !st.finished && st.taken/(handWindow/2) > before/(handWindow/2)
+	window := st.taken + handWindow
 	s.mu.Unlock()
-	if updates != nil {
-		err = s.write(updates)
+	if due {
+		err = s.giveCredit()
+	}
+	if streamDue {
+		err = errors.Join(err, s.write(handCapsule(handMaxStreamData, st.id, window)))
 	}
 	return p, err
 }
@@ -246,11 +248,11 @@ func (st *handStream) stop(_ context.Context, code uint32) error {
 	s := st.s
 	s.mu.Lock()
 	st.unwanted = true
-	more := s.takenLocked(len(st.received))
+	due := s.takenLocked(len(st.received))
 	st.received = nil
 	s.mu.Unlock()
-	if more != nil {
-		if err := s.write(more); err != nil {
+	if due {
+		if err := s.giveCredit(); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,8 @@ import (
 //	/session    a session whose server answers what comes
 //	/small      a short answer
 //	/mebibyte   pattern(1<<20)
-//	/echo       the request's content and X-Checksum trailer, while they come
+//	/echo       the request's content, while it comes, and a trailer X-Checksum:
+//	            the request's, or ?x-checksum= for those who cannot send one
 //	/check      200 if the content is the pattern of the length in ?n=, else 400
 //	/together   an answer once so many of these are there at once as ?n= says
 //	/endless    an answer that goes on until the client cancels it
@@ -129,11 +131,11 @@ func echoRequest(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(w, r.Body); err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	w.Header().Set("X-Checksum", r.Trailer.Get("X-Checksum"))
+	w.Header().Set("X-Checksum", cmp.Or(r.Trailer.Get("X-Checksum"), r.URL.Query().Get("x-checksum")))
 }
 
 func checkRequest(w http.ResponseWriter, r *http.Request) {
-	n, err := strconv.Atoi(r.FormValue("n"))
+	n, err := strconv.Atoi(r.URL.Query().Get("n"))
 	got, readErr := io.ReadAll(r.Body)
 	if err != nil || readErr != nil || !bytes.Equal(got, pattern(n)) {
 		http.Error(w, fmt.Sprintf("%d bytes arrived (%v)", len(got), readErr), http.StatusBadRequest)
@@ -142,7 +144,7 @@ func checkRequest(w http.ResponseWriter, r *http.Request) {
 
 // waitTogether answers once n requests wait, or never.
 func (s *requestServer) waitTogether(w http.ResponseWriter, r *http.Request) {
-	n, err := strconv.Atoi(r.FormValue("n"))
+	n, err := strconv.Atoi(r.URL.Query().Get("n"))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return

@@ -49,7 +49,7 @@ type requestTable struct {
 
 // requests is the table of this run.
 var requests = requestTable{
-	rows:    []*requestRow{requestsNetHTTP, requestsXNet, requestsXNetSessions},
+	rows:    []*requestRow{requestsNetHTTP, requestsXNet, requestsXNetSessions, requestsH2load, requestsNghttp, requestsCurl},
 	results: map[*requestRow]*[requestColumnCount]*outcome{},
 }
 
