@@ -146,7 +146,7 @@ func (c *ClientConn) connect(ctx context.Context, req *http.Request, opts *trans
 		return nil, c.dialError(err)
 	}
 
-	protocol, err := selected(rsp, opts)
+	protocol, err := c.selected(rsp, opts)
 	config := opts.Config
 	if config == nil {
 		config = c.cfg.Session
@@ -196,8 +196,8 @@ func (c *ClientConn) checkAnswer(rsp *http.Response) error {
 
 // selected returns the application protocol that the server selected. One that
 // was not offered, and none where one is required, is an error.
-func selected(rsp *http.Response, opts *transport.DialOptions) (string, error) {
-	protocol, ok := handshake.ParseProtocol(rsp.Header[handshake.SelectedProtocol])
+func (c *ClientConn) selected(rsp *http.Response, opts *transport.DialOptions) (string, error) {
+	protocol, ok := c.draftInUse().selected(rsp.Header, opts.Protocols)
 	alpn := func(reason string) error {
 		return &transport.ProtocolError{Violation: transport.ViolationALPN, Reason: reason}
 	}

@@ -56,8 +56,11 @@ type draftRules struct {
 	// as well, but most that announce them do not have it; their streams are
 	// reset by RESET_STREAM.
 	resetStreamAt bool
-	flow          flowRule
-	limits        limitRule
+	// tokens says that the peer may write application protocols as Tokens, as
+	// drafts 10 to 12 do. What else announces these settings writes Strings.
+	tokens bool
+	flow   flowRule
+	limits limitRule
 }
 
 // A flowRule says when sessions have flow control, given that this endpoint
@@ -126,6 +129,7 @@ var drafts = [...]draftRules{
 		counts:         true,
 		connectSetting: true,
 		token:          protocolLegacy,
+		tokens:         true,
 		flow:           flowByLimits, // draft 12
 		limits:         limitsAny,
 	},
@@ -199,13 +203,3 @@ func (r *draftRules) maxSessions(p PeerSettings, allowed int, server bool) int {
 	}
 	return allowed
 }
-
-// The header fields by which draft 02 names itself ("Negotiating the Draft
-// Version"). A request has the first for each draft that the client speaks; the
-// answer has the second for the one that the server chose.
-const (
-	draftOffered       = "Sec-Webtransport-Http3-Draft02"
-	draftOfferedValue  = "1"
-	draftSelected      = "Sec-Webtransport-Http3-Draft"
-	draftSelectedValue = "draft02"
-)

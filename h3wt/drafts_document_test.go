@@ -68,7 +68,7 @@ func draftsTable() string {
 		{""}, {"setting"}, {"a server of this library sends"}, {"a client sends"}, {"`:protocol` of a client"},
 		{"header fields"}, {"a server must also send 0x8"}, {"a peer must have `reset_stream_at`"},
 		{"a value above 1 is H3_SETTINGS_ERROR"}, {"session flow control is on if the peer sends"},
-		{"sessions of a connection"}, {"a limit not above the one before"},
+		{"sessions of a connection"}, {"a limit not above the one before"}, {"application protocols"},
 	}
 	add := func(cells ...string) {
 		for i, c := range cells {
@@ -113,7 +113,8 @@ func draftsTable() string {
 			fmt.Sprintf("0x%08x %s", r.setting, r.name),
 			announcement(r, true), announcement(r, false),
 			"`"+r.token+"`", fields, yes(r.connectSetting), yes(r.resetStreamAt), fatal, flow, sessions,
-			map[limitRule]string{limitsAny: "ignored", limitsNotLower: "ignored; WT_FLOW_CONTROL_ERROR if lower", limitsHigher: "WT_FLOW_CONTROL_ERROR"}[r.limits])
+			map[limitRule]string{limitsAny: "ignored", limitsNotLower: "ignored; WT_FLOW_CONTROL_ERROR if lower", limitsHigher: "WT_FLOW_CONTROL_ERROR"}[r.limits],
+			map[bool]string{false: "Strings", true: "Strings, Tokens understood"}[r.tokens])
 	}
 	return table(rows)
 }

@@ -224,3 +224,70 @@ func TestLimitsByDraft(t *testing.T) {
 		try("a lower limit", lower, v.lower)
 	}
 }
+
+// Drafts 10 to 12 write application protocols as Tokens, the others as Strings.
+func TestProtocolsByDraft(t *testing.T) {
+	for _, v := range []struct {
+		name     string
+		settings []uint64
+		token    string
+		offer    string
+		answer   string // "" is none
+	}{
+		{"Tokens of draft 12", []uint64{0x33, 1}, protocolLegacy, "a, b", "b"},
+		{"Strings of a client that announces nothing", []uint64{0x33, 1}, protocolLegacy, `"a", "b"`, `"b"`},
+		{"Strings of draft 02", []uint64{0x33, 1, settingDraft02, 1}, protocolLegacy, `"a", "b"`, `"b"`},
+		{"H3-019 Tokens of drafts 13 and 14", []uint64{0x33, 1, settingMaxSessions, 1}, protocolLegacy, "a, b", ""},
+		{"H3-019 Tokens of drafts 15 and 16", modernSettings, protocolH3, "a, b", ""},
+	} {
+		bubble(t, v.name+", at a server", func(t *testing.T) {
+			h, accepted := serveRaw(t, nil, &transport.UpgradeOptions{Protocols: []string{"b", "c"}})
+			defer h.stop()
+			c := h.rawDial(fullQUIC, v.settings...)
+			defer c.close()
+			str := c.request(connectHeaders(v.token, "wt-available-protocols", v.offer))
+			_, block := c.readFrame(str)
+			s := <-accepted
+			want := ""
+			if v.answer != "" {
+				want = "b"
+			}
+			if got := s.Info().ApplicationProtocol; got != want {
+				t.Errorf("the protocol is %q, want %q", got, want)
+			}
+			for _, value := range []string{"b", `"b"`} {
+				if got := hasField(block, "wt-protocol", value); got != (value == v.answer) {
+					t.Errorf("answered with %s: %v", value, got)
+				}
+			}
+		})
+	}
+	for _, v := range []struct {
+		name     string
+		settings []uint64
+		answer   string
+		want     string
+	}{
+		{"a Token of draft 12", []uint64{0x33, 1, 0x8, 1, settingDraft07, 1}, "b", "b"},
+		{"a Token of draft 12 that was not offered", []uint64{0x33, 1, 0x8, 1, settingDraft07, 1}, "c", ""},
+		{"a String of draft 07", []uint64{0x33, 1, 0x8, 1, settingDraft07, 1}, `"b"`, "b"},
+		{"H3-019 a Token of drafts 15 and 16", serverSettings, "b", ""},
+	} {
+		bubble(t, v.name+", at a client", func(t *testing.T) {
+			srv := rawListen(t, fullQUIC)
+			defer srv.stop()
+			cc, c := srv.client(nil, v.settings...)
+			defer cc.Close()
+			done := dialing(cc, &transport.DialOptions{Protocols: []string{"a", "b"}})
+			str, _ := c.acceptRequest()
+			c.answer(str, ":status", "200", "wt-protocol", v.answer)
+			d := <-done
+			if d.err != nil {
+				t.Fatalf("Dial: %v", d.err)
+			}
+			if got := d.s.Info().ApplicationProtocol; got != v.want {
+				t.Errorf("the protocol is %q, want %q", got, v.want)
+			}
+		})
+	}
+}

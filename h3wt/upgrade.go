@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -120,20 +121,6 @@ func (c *serverConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer q.done()
 	r.Header[":protocol"] = []string{r.Proto}
 	handler.ServeHTTP(&responseWriter{q: q}, r.WithContext(context.WithValue(r.Context(), requestKey{}, q)))
-}
-
-// speaks reports whether an upgrade token belongs to a draft that is spoken. In
-// drafts 15 and 16 the older one names another protocol, which has all of a
-// session on one stream and is not offered here; with older drafts spoken, their
-// reading counts whatever the client announced, since browsers and libraries
-// moved to the newer setting before they did to the newer token.
-func (c *serverConn) speaks(token string) bool {
-	for _, r := range spoken(c.cfg.MinDraft) {
-		if r.token == token {
-			return true
-		}
-	}
-	return false
 }
 
 // awaitSettings waits for the client's SETTINGS: while the drafts change they
@@ -326,16 +313,21 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOpti
 	if !handshake.OriginAllowed(r, opts) {
 		return fail(http.StatusForbidden, errors.New("the request's origin is not allowed"))
 	}
-	offers := handshake.ParseAvailableProtocols(r.Header[handshake.AvailableProtocols])
+	offers, format := q.c.offers(r.Header)
 	protocol := handshake.SelectProtocol(offers, opts.Protocols)
 	if protocol == "" && opts.RequireProtocol {
 		return fail(http.StatusBadRequest, errors.New("the client offers no application protocol that fits"))
 	}
-	return q.accept(status, protocol, opts)
+	fields := q.c.draftFields(q.r.Header)
+	if protocol != "" {
+		fields.Set(handshake.SelectedProtocol, format(protocol))
+	}
+	return q.accept(status, protocol, fields, opts)
 }
 
-// accept sends the accepting response and makes the session.
-func (q *request) accept(status int, protocol string, opts *transport.UpgradeOptions) (transport.Session, error) {
+// accept sends the accepting response, with fields beside those of opts, and makes
+// the session.
+func (q *request) accept(status int, protocol string, fields http.Header, opts *transport.UpgradeOptions) (transport.Session, error) {
 	if !q.decide(requestAccepted) {
 		return nil, errors.New("h3wt: the request was answered before")
 	}
@@ -347,16 +339,8 @@ func (q *request) accept(status int, protocol string, opts *transport.UpgradeOpt
 	for _, name := range bodyFields {
 		delete(header, name)
 	}
-	if protocol != "" {
-		header[handshake.SelectedProtocol] = []string{handshake.FormatProtocol(protocol)}
-	}
+	maps.Copy(header, fields)
 	header[handshake.CapsuleProtocol] = []string{"?1"}
-	if c.draftInUse().versionHeader || c.peerSettings().Draft() == 0 {
-		// Some clients of draft 02 offer it by the header alone.
-		if offer := q.r.Header[draftOffered]; len(offer) == 1 && offer[0] == draftOfferedValue {
-			header[draftSelected] = []string{draftSelectedValue}
-		}
-	}
 	str, err := takeStream(q.w, status)
 	if err != nil {
 		c.freeSlot()

@@ -96,7 +96,13 @@ func FormatBareProtocol(protocol string) string {
 // bounds make the whole field count as absent (draft-ietf-webtrans-http3
 // "Application Protocol Negotiation": "MUST be ignored"). Parameters are
 // ignored. Nil means that nothing usable was offered.
-func ParseAvailableProtocols(lines []string) []string {
+func ParseAvailableProtocols(lines []string) []string { return parseOffers[string](lines) }
+
+// ParseAvailableTokens is ParseAvailableProtocols for the drafts before 13 of
+// WebTransport over HTTP/3, whose members are Tokens.
+func ParseAvailableTokens(lines []string) []string { return parseOffers[httpsfv.Token](lines) }
+
+func parseOffers[T ~string](lines []string) []string {
 	if tooLong(lines) {
 		return nil
 	}
@@ -110,11 +116,11 @@ func ParseAvailableProtocols(lines []string) []string {
 		if !ok {
 			return nil
 		}
-		s, ok := item.Value.(string)
+		s, ok := item.Value.(T)
 		if !ok {
 			return nil
 		}
-		protocols = append(protocols, s)
+		protocols = append(protocols, string(s))
 	}
 	return protocols
 }

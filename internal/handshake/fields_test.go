@@ -110,6 +110,32 @@ func TestSelectProtocol(t *testing.T) {
 	}
 }
 
+func TestAvailableTokens(t *testing.T) {
+	many := strings.TrimSuffix(strings.Repeat("a, ", MaxMembers), ", ")
+	for _, tt := range []struct {
+		name  string
+		lines []string
+		want  []string
+	}{
+		{"absent", nil, nil},
+		{"in order", []string{"chat-v2, chat-v1"}, []string{"chat-v2", "chat-v1"}},
+		{"parameters, two lines", []string{"a;q=1", "*b:/c"}, []string{"a", "*b:/c"}},
+		{"a String among them", []string{`a, "b"`}, nil},
+		{"Strings", []string{`"a"`}, nil},
+		{"Integer", []string{"1"}, nil},
+		{"inner list", []string{"(a b)"}, nil},
+		{"DS-22 members at the bound", []string{many}, slices.Repeat([]string{"a"}, MaxMembers)},
+		{"DS-22 members at the bound + 1", []string{many + ", a"}, nil},
+		{"DS-22 size at the bound + 1", []string{strings.Repeat("a", MaxFieldSize+1)}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := ParseAvailableTokens(tt.lines); !slices.Equal(got, tt.want) {
+				t.Errorf("ParseAvailableTokens(%.60q) = %q, want %q", tt.lines, got, tt.want)
+			}
+		})
+	}
+}
+
 func TestBareProtocol(t *testing.T) {
 	offered := []string{"chat", "a b", `"x"`}
 	for _, tt := range []struct {
