@@ -1,0 +1,122 @@
+package wswt
+
+import (
+	"encoding/hex"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/gobwas/ws"
+
+	"github.com/towpath-go/towpath/transport"
+)
+
+// TestDocument plays the example of docs/websocket.md, as its client, against a
+// server, and compares every byte.
+func TestDocument(t *testing.T) {
+	text, err := os.ReadFile("../docs/websocket.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, found := strings.Cut(string(text), "<!-- example -->")
+	example, _, ended := strings.Cut(example, "<!-- end of example -->")
+	lines := regexp.MustCompile(`(?m)^([CS]) ((?:[0-9a-f]{2} +)+)`).FindAllStringSubmatch(example, -1)
+	if !found || !ended || len(lines) != strings.Count(example, "\n")-3 {
+		t.Fatalf("the example has %d lines of bytes:\n%s", len(lines), example)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p := connect(t, false, nil, nil)
+		defer p.nc.Close()
+		go echo(p.s, func(f func()) { // ends with the session
+			p.c.mu.Lock() // the writer is to find data and end together
+			defer p.c.mu.Unlock()
+			f()
+		})
+		for _, line := range lines {
+			want, err := hex.DecodeString(strings.ReplaceAll(line[2], " ", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if line[1] == "C" {
+				p.raw(want)
+				continue
+			}
+			f, err := p.next()
+			if err != nil {
+				t.Fatalf("%v instead of %s", err, line[0])
+			}
+			got := (&frameWriter{}).appendFrame(nil, f.OpCode, f.payload)
+			if string(got) != string(want) {
+				t.Fatalf("the server sends %x, the document says %x", got, want)
+			}
+		}
+		p.wantEnd()
+		if se := p.wantSession(); se.Code != 7 || se.Reason != "bye" {
+			t.Errorf("the session ended with %+v", se)
+		}
+		p.wantGone()
+	})
+}
+
+// echo returns what comes on streams and in datagrams. Together runs a function
+// while nothing is sent.
+func echo(s transport.Session, together func(func())) {
+	go func() {
+		for {
+			b, err := s.ReceiveDatagram(s.Context())
+			if err != nil || s.SendDatagram(b) != nil {
+				return
+			}
+		}
+	}()
+	for {
+		x, err := s.AcceptStream(s.Context())
+		if err != nil {
+			return
+		}
+		go func() {
+			if b, err := io.ReadAll(x); err == nil {
+				together(func() {
+					x.Write(b)
+					x.Close()
+				})
+			}
+		}()
+	}
+}
+
+// TestDocumentedStatuses makes sure that the document names every status that
+// this package sends.
+func TestDocumentedStatuses(t *testing.T) {
+	text, err := os.ReadFile("../docs/websocket.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "Statuses that `wswt` sends:")
+	table, _, _ = strings.Cut(table, "\n## ")
+	rows := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^\| (\d{4}) \|`).FindAllStringSubmatch(table, -1) {
+		rows[m[1]] = true
+	}
+	sent := map[string]bool{"1000": true, "1001": true, "1011": true}
+	for _, v := range violations() {
+		sent[status(v.status)] = true
+	}
+	for s := range sent {
+		if !rows[s] {
+			t.Errorf("status %s has no row", s)
+		}
+	}
+	for s := range rows {
+		if !sent[s] {
+			t.Errorf("no test has status %s", s)
+		}
+	}
+}
+
+func status(s ws.StatusCode) string {
+	return string([]byte{byte('0' + s/1000), byte('0' + s/100%10), byte('0' + s/10%10), byte('0' + s%10)})
+}
