@@ -46,13 +46,40 @@ func connect(t testing.TB, client bool, cfg *Config, opts *memconn.Options) *raw
 	if !client {
 		p.nc, p.other = a, b
 	}
-	if _, err := p.srv.reserve(); err != nil {
+	p.accept()
+	return p
+}
+
+// connectTo makes one more connection of a server.
+func connectTo(t testing.TB, srv *Server) *rawPeer {
+	t.Helper()
+	if _, err := srv.reserve(); err != nil {
 		t.Fatal(err)
 	}
-	p.c = start(params{nc: p.other, client: client, cfg: p.srv.cfg, budget: p.srv.budget, onEnd: p.srv.remove})
+	return startPeer(t, srv)
+}
+
+// startPeer does the same for a place that was reserved.
+func startPeer(t testing.TB, srv *Server) *rawPeer {
+	a, b := memconn.Pipe(nil)
+	p := &rawPeer{t: t, nc: a, other: b, client: true, srv: srv}
+	p.start()
+	return p
+}
+
+func (p *rawPeer) accept() {
+	p.t.Helper()
+	if _, err := p.srv.reserve(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.start()
+}
+
+// start starts the connection under test.
+func (p *rawPeer) start() {
+	p.c = start(params{nc: p.other, client: !p.client, cfg: p.srv.cfg, budget: p.srv.budget, onEnd: p.srv.remove})
 	p.srv.add(p.c)
 	p.s = p.c.sess
-	return p
 }
 
 // eachSide runs a test in a bubble against a server and against a client.
