@@ -282,6 +282,8 @@ func TestServeAndConnect(t *testing.T) {
 			{"what the server sends", "/source?bytes=100000", "", []string{"--uni", "--wait=0s"}, 0, strings.Repeat("\x00", 100000), ""},
 			{"the server's own streams", "/echo?srv=1", "", []string{"--uni", "--wait=0s"}, 0, "hello from server uni", ""},
 			{"nothing comes back", "/discard", "into the void", nil, 0, "", ""},
+			{"nothing comes back, with a doubled slash", "//discard", "into the void", nil, 0, "", ""},
+			{"what the server sends, with a doubled slash", "//source?bytes=1", "", []string{"--uni", "--wait=0s"}, 0, "\x00", ""},
 			{"a reset", "/echo?reset=7", "x", nil, 1, "", "code 7"},
 			{"closed with a code", "/echo?close=5&after=50", "", []string{"--uni", "--wait=20s"}, 1, "", `code 5 "server bye"`},
 			{"closed without", "/echo?close=0&reason=&after=50", "", []string{"--uni", "--wait=20s"}, 0, "", ""},

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/towpath-go/towpath/negotiate"
@@ -34,10 +35,15 @@ func newResources(root string, origins []string) (*resources, error) {
 }
 
 // ServeHTTP finds the resource. It is no http.ServeMux, since that redirects
-// "//echo", which the fails-components polyfill asks for.
+// "//echo", which the fails-components polyfill asks for, as it puts a slash in
+// front of every path.
 func (h *resources) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch r.URL.Path {
-	case "/echo", "//echo":
+	path := r.URL.Path
+	if strings.HasPrefix(path, "//") {
+		path = path[1:]
+	}
+	switch path {
+	case "/echo":
 		o, err := parseEcho(r.URL.Query())
 		h.session(w, r, err, func(s transport.Session) { echo(s, o) })
 	case "/discard":
