@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/towpath-go/towpath/capsule"
@@ -208,4 +209,57 @@ func TestParityStreamsBlocked(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The peer that swaps the parity loses what comes late of a capsule on stream 0,
+// unless the capsule is so short that it waits for all of it.
+func TestParityStreamZero(t *testing.T) {
+	const sent = 1000
+	longest := func(t *tester, id uint64) int {
+		n, got := 0, 0
+		for got < sent {
+			c, ok := t.hear().(wtStream)
+			if ok && c.data == "" {
+				continue // opens it, or a lower one
+			}
+			if !ok || c.id != id {
+				t.Fatalf("stream %d: %d bytes came, then something else", id, got)
+			}
+			got += len(c.data)
+			n = max(n, len(c.data))
+		}
+		return n
+	}
+	for _, tt := range []struct {
+		name    string
+		parity  Parity
+		id      uint64
+		shorter bool
+	}{
+		{"swapped, stream 0", ParitySwapped, 0, true},
+		{"swapped, stream 4", ParitySwapped, 4, false},
+		{"the draft's parity", ParityDraft, 1, false},
+	} {
+		t.Run("a server's "+tt.name, func(t *testing.T) {
+			bubble(t, func(t *tester) {
+				st := t.open()
+				if tt.id == 4 {
+					st = t.open()
+				}
+				t.send(st, strings.Repeat("x", sent))
+				if n := longest(t, tt.id); tt.shorter != (n < maxStreamZero) || !tt.shorter && n != sent {
+					t.Errorf("a capsule has %d bytes", n)
+				}
+			}, func(p *Params) { p.Dialect, p.Parity = transport.DialectLegacy, tt.parity })
+		})
+	}
+	t.Run("a client's answer on stream 0", func(t *testing.T) {
+		bubble(t, func(t *tester) {
+			t.writeCapsule(wtStream{id: 0})
+			t.send(t.accept(), strings.Repeat("x", sent))
+			if n := longest(t, 0); n >= maxStreamZero {
+				t.Errorf("a capsule has %d bytes", n)
+			}
+		}, asClient, func(p *Params) { p.Dialect, p.Parity = transport.DialectLegacy, ParitySwapped })
+	})
 }

@@ -13,6 +13,10 @@ const (
 	// the session for longer ones.
 	maxStreamCapsule = 16 << 10
 	maxLegacyCapsule = 8 << 10
+	// maxStreamZero is that on stream 0 to a peer whose parity is swapped: it
+	// takes a value of up to 64 bytes whole, and of a longer one that does not
+	// come in one piece it loses the rest if the stream's ID is 0.
+	maxStreamZero = 64
 	// minStreamRoom is the room below which a stream's bytes rather wait for
 	// the next Fill than go out in a short capsule at dst's end.
 	minStreamRoom = 128
@@ -246,6 +250,9 @@ func (f *filler) fillData() bool {
 			return f.announce(st, buf[:0])
 		}
 		longest = maxLegacyCapsule
+		if s.swapped && st.id == 0 {
+			longest = maxStreamZero
+		}
 	}
 	data := min(uint64(h.buf.n), h.credit.Available(), s.credit.Available())
 	room := f.room()
