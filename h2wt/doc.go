@@ -31,6 +31,58 @@
 // HTTP/1.1 upgrade request that WebSocket packages expect, with a ResponseWriter
 // that can be hijacked. Server push and h2c are not offered.
 //
+// # Dialects
+//
+// Draft 15 gave the two types of WT_STREAM each other's meaning: which one ends a
+// stream cannot be told from any setting or header field of a peer, and every
+// deployed peer that was measured has the older reading. transport.Config.Dialect
+// says what a session does about it: the Dialect of DialOptions.Config or
+// UpgradeOptions.Config, else that of Config.Session. Which servers a client
+// accepts at all depends on Config.Session's (and for each Dial on its own).
+//
+//	                        DialectAuto          DialectDraft15   DialectLegacy
+//	a client accepts        WT_ENABLED > 0, or   WT_ENABLED = 1   as Auto
+//	  (beside extended      not given and any
+//	  CONNECT)              limit above 0
+//	WT_ENABLED above 1      number of sessions   connection error number of sessions
+//	no limit for bidi       the other side's     0                as Auto
+//	  streams of the        holds for all
+//	  receiver (0x2b66)
+//	recognises Towpath      yes                  yes              no
+//	WT-Protocol without     accepted if offered  absent           as Auto
+//	  quotes
+//	peer's stream IDs       learnt               the draft's      the draft's
+//
+// WT_ENABLED = 1 is what every server of draft 15 says and is not taken for the
+// number one, but by DialectLegacy of a server without 0x2b66; a server that does
+// count refuses a second session itself.
+//
+// Two endpoints of this package recognise each other: a client sends the key
+// towpath=1 in WebTransport-Init, a server that saw it answers with the header
+// field towpath: 1, and both speak draft 15 exactly. Others ignore the key. A
+// client sends no capsule before the answer. Under DialectAuto, what has not been
+// recognised is handled as follows.
+//
+//   - A server without WT_ENABLED = 1, a client with WT_ENABLED in its SETTINGS,
+//     Firefox, and the client of fails-components show by this that they are older
+//     than draft 15, and have its reading from the beginning.
+//   - Of all others the older reading is supposed. What the peer does with a
+//     stream proves it or disproves it; on proof the session switches, in both
+//     directions. Until then the end of a stream is delayed by up to 100 ms, and
+//     a session that finds out too late ends with a *transport.DialectError.
+//   - Peers with the limits 0x2b61 to 0x2b65 and neither WT_ENABLED nor 0x2b66 are
+//     taken for fails-components, whose client opens streams with odd IDs and
+//     whose server those with even ones, unless the first stream that they open
+//     shows the draft's parity. Its client has a field authority beside
+//     :authority; it gets WT-Protocol without quotes, as it takes them for a part
+//     of the name. Its Origin is only a host:
+//     UpgradeOptions.AllowOriginWithoutScheme.
+//
+// Each session writes one line, "session dialect", at level Info to its
+// Config.Logger, with the dialect, the reason (configured, recognised, announced
+// by the peer, or prior: supposed), and the parity of stream IDs. docs/clients.md
+// says what was measured with which peer.
+//
 // # Goroutines and locks
 //
 // Per connection two goroutines, those of internal/h2conn; on a server one of

@@ -15,7 +15,8 @@ const (
 	// reading of the older drafts, which is that of the peers in the field,
 	// learns from what the peer sends, and tolerates what known peers do.
 	DialectAuto Dialect = iota
-	// DialectDraft15 is draft 15 exactly, nothing older is accepted.
+	// DialectDraft15 is draft 15 exactly, nothing older is accepted. A Towpath
+	// endpoint with DialectAuto recognises one with DialectDraft15.
 	DialectDraft15
 	// DialectLegacy is the reading of drafts 07 to 14, nothing is learnt.
 	DialectLegacy
