@@ -13,7 +13,9 @@ const (
 	// DialectAuto (default) speaks draft 15 exactly with another Towpath
 	// endpoint, which it recognises. With everybody else it begins with the
 	// reading of the older drafts, which is that of the peers in the field,
-	// learns from what the peer sends, and tolerates what known peers do.
+	// learns from what the peer sends, and tolerates what known peers do. Until
+	// it has learned, Read may tell the end of a stream 100 ms late, and if it
+	// learns too late, the session ends with a [*DialectError].
 	DialectAuto Dialect = iota
 	// DialectDraft15 is draft 15 exactly, nothing older is accepted. A Towpath
 	// endpoint with DialectAuto recognises one with DialectDraft15.

@@ -61,6 +61,7 @@ func TestErrorTexts(t *testing.T) {
 		{&StreamError{StreamID: 4, NoCode: true}, `towpath: stream 4 aborted locally without a code`},
 		{&ResetError{Protocol: HTTP3, Code: 0x10c, Name: "H3_REQUEST_CANCELLED"}, `h3 stream reset with H3_REQUEST_CANCELLED`},
 		{&ResetError{Protocol: HTTP2, Code: 0x99, Connection: true}, `h2 connection closed with 0x99`},
+		{&DialectError{Evidence: "3b and then 3c"}, `towpath: the peer turned out to speak draft 15, too late: 3b and then 3c`},
 		{&DatagramTooLargeError{Max: 1200}, `towpath: datagram larger than 1200 bytes`},
 		{&UnsentError{Bytes: 5}, `towpath: session closed with 5 bytes unsent`},
 		{&UnsentError{}, `towpath: session closed with the end of a stream unsent`},

@@ -160,21 +160,28 @@ func (s *Session) decideLocked(to reading, evidence string) error {
 		for _, e := range held {
 			s.finLocked(e.st)
 		}
+		for _, st := range s.streams {
+			if st.recv.stop == stopSent {
+				// It was asked to stop before, and need not answer either. Fill
+				// forgets it, since the capsule at hand may be one of its own.
+				st.recv.waived = true
+				s.dirtyLocked(st)
+			}
+		}
 		return nil
 	}
-	// Also if the session ends for it: no wrong end is to be read afterwards.
+	var err error
+	if d.staked {
+		err = &transport.DialectError{Evidence: evidence}
+	}
 	for _, st := range s.streams {
+		if err == nil {
+			err = s.rereadSendLocked(st, evidence)
+		}
+		// Also if the session ends: no wrong end is to be read afterwards.
 		s.rereadRecvLocked(st)
 	}
-	if d.staked {
-		return &transport.DialectError{Evidence: evidence}
-	}
-	for _, st := range s.streams {
-		if err := s.rereadSendLocked(st, evidence); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // rereadRecvLocked corrects what a receiving part made of the types.
@@ -218,6 +225,18 @@ func (s *Session) misreadLocked(st *stream) {
 		Evidence: fmt.Sprintf("stream %d was ended by its first %v", st.id, capsule.TypeStreamFin),
 	})
 }
+
+// doubtsEndsLocked reports whether an end that rests on the prior is not to be
+// told any more: the session was over before anything confirmed it, and not
+// because the peer closed it in good order, having ended what it wanted to end.
+// A peer of draft 15 that was misunderstood resets the session, for example.
+func (s *Session) doubtsEndsLocked() bool {
+	return s.err != nil && s.dialect.reading != readingLegacy && !closedByPeer(s.err)
+}
+
+// closedByPeer reports whether the peer ended the session with WT_CLOSE_SESSION,
+// or with END_STREAM alone.
+func closedByPeer(e *transport.SessionError) bool { return e.Remote && e.Err == nil }
 
 // holdLocked holds back the end of a stream, which the last capsule is by the
 // prior. The queue is bounded by the streams that are open: each is in it at

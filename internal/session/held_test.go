@@ -146,6 +146,7 @@ func TestHeldEnd(t *testing.T) {
 				time.Sleep(time.Hour)
 				p.writeCapsule(contradiction)
 				p.wantMisread(what)
+				p.wantReadError(st, context.Cause(p.s.Context())) // not the wrong end again
 				n, err := io.ReadAll(other)
 				if de, ok := errors.AsType[*transport.DialectError](err); !ok {
 					p.Fatalf("%s: read %q, %v (%v) of a stream that has no end", what, n, err, de)
@@ -282,7 +283,7 @@ func TestHeldEndOfSession(t *testing.T) {
 					}
 					p.wantRead(st, "data")
 					want := end
-					if c.eof || waited {
+					if c.eof {
 						want = io.EOF
 					}
 					for range 2 {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -223,6 +224,26 @@ func TestDialectSwitchSending(t *testing.T) {
 			finish(p, st)
 		})
 	})
+	t.Run("H2-110 the same on a stream whose other direction ends by the evidence", func(t *testing.T) {
+		learning(t, capsule.Draft15, func(p *pupil) {
+			p.writeCapsule(wtStream{id: 4, data: "whole", fin: true})
+			other := p.accept() // stream 0, opened with it
+			st := p.accept()
+			p.wantRead(st, "whole")
+			st.CancelRead(7)
+			p.wantCapsule("it may go on", capsule.StopSending{StreamID: 4, ErrorCode: 7})
+			p.ok(st.Close())
+			p.wantCapsule("as this peer reads it", wtStream{id: 4})
+			p.writeCapsule(wtStream{id: 0, data: "x"}, wtStream{id: 0, data: "y"})
+			p.wantLearned("two capsules", transport.DialectDraft15)
+			p.wantCapsule("again", wtStream{id: 4, fin: true})
+			p.wantIdle("once")
+			if p.knows(4) || !p.knows(0) {
+				p.Fatal("stream 4 is over, stream 0 is not")
+			}
+			p.wantRead(other, "xy")
+		})
+	})
 	t.Run("H2-121 unless the peer does not want it", func(t *testing.T) {
 		learning(t, capsule.Draft15, func(p *pupil) {
 			st, learn := begin(p)
@@ -252,6 +273,20 @@ func TestDialectSwitchSending(t *testing.T) {
 				finish(p, st)
 			})
 		}
+	})
+	t.Run("H2-152 a stream that is over without a capsule gives its credit back", func(t *testing.T) {
+		learning(t, capsule.Draft15, func(p *pupil) {
+			st, learn := begin(p)
+			p.send(st, "answer")
+			p.hear()
+			learn()
+			p.writeCapsule(wtStream{id: 0, fin: true})
+			p.wantRead(st, "!")
+			p.wantReadError(st, io.EOF)
+			p.wantIdle("it can be written to")
+			p.ok(st.Close())
+			p.wantCapsule("nothing else", capsule.MaxStreams{MaximumStreams: 2})
+		}, withConfig(transport.Config{MaxIncomingStreams: 1}))
 	})
 	t.Run("H2-115 the same, and the peer asks to stop", func(t *testing.T) {
 		learning(t, capsule.Draft15, func(p *pupil) {

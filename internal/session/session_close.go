@@ -197,8 +197,7 @@ func (s *Session) endLocked(err *transport.SessionError) {
 	s.reader.datagram, s.reader.stream = nil, nil
 	s.dropHeldLocked()
 	for _, st := range s.streams {
-		if st.recv.state == recvHeld && err.Remote && err.Err == nil {
-			// A peer that closes in good order has ended what it wanted to end.
+		if st.recv.state == recvHeld && !s.doubtsEndsLocked() {
 			must(st.recv.on(recvEventFin))
 		}
 		if !st.accepted || st.recv.state != recvDataRecvd && st.recv.state != recvHeld {

@@ -38,19 +38,9 @@ func (f *filler) fillControl() bool {
 			f.sent(c)
 		}
 	}
-	for k := range s.accepted {
-		p := &s.accepted[k]
-		if !p.announceDue {
-			continue
-		}
-		c := capsule.MaxStreams{Uni: kind(k) == uni, MaximumStreams: p.announce}
-		if !f.control(c.Append(buf[:0])) {
-			return false
-		}
-		p.announceDue = false
-		f.sent(c)
-	}
-	if !f.fillStreams(buf[:0]) || !f.fillBlocked(buf[:0]) {
+	// Twice, since a stream can be over without a capsule being sent for it, and
+	// Fill is not called again for what came due while it had nothing to give.
+	if !f.fillMaxStreams(buf[:0]) || !f.fillStreams(buf[:0]) || !f.fillMaxStreams(buf[:0]) || !f.fillBlocked(buf[:0]) {
 		return false
 	}
 	for k := range s.opened {
@@ -65,6 +55,24 @@ func (f *filler) fillControl() bool {
 			return false
 		}
 		l.blockedDue = false
+		f.sent(c)
+	}
+	return true
+}
+
+// fillMaxStreams appends WT_MAX_STREAMS for each kind that it is due for.
+func (f *filler) fillMaxStreams(buf []byte) bool {
+	s := f.s
+	for k := range s.accepted {
+		p := &s.accepted[k]
+		if !p.announceDue {
+			continue
+		}
+		c := capsule.MaxStreams{Uni: kind(k) == uni, MaximumStreams: p.announce}
+		if !f.control(c.Append(buf)) {
+			return false
+		}
+		p.announceDue = false
 		f.sent(c)
 	}
 	return true

@@ -256,17 +256,22 @@ func (st *stream) tryRead(p []byte) (n int, wait <-chan struct{}, err error) {
 			s.readLocked(st, n)
 		}
 		if r.buf.n == 0 && r.on(recvEventRead) == accepted {
+			r.supposed = s.dialect.reading == readingPrior
 			s.dialect.stake()
 			s.forgetLocked(st)
 		}
-		if n == 0 {
+		switch {
+		case n > 0:
+		case r.supposed && s.doubtsEndsLocked():
+			err = s.err
+		default:
 			err = io.EOF
 		}
 		return n, nil, err
 	}
 	if s.err != nil {
 		if r.state == recvHeld && r.err == nil && r.buf.n > 0 {
-			// Nobody knows any more whether it is all, so no end follows.
+			// No end follows: see doubtsEndsLocked.
 			return st.takeLocked(p), nil, nil
 		}
 		return 0, nil, s.err

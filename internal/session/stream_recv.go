@@ -69,7 +69,8 @@ type recvHalf struct {
 
 	code uint32 // of WT_STOP_SENDING, due or sent
 
-	begun bool // a WT_STREAM has come
+	begun    bool // a WT_STREAM has come
+	supposed bool // it came to recvDataRead on the prior alone
 	// waived says that the peer need not answer WT_STOP_SENDING, which went
 	// out: the part is over for this side, and anything may still come.
 	waived bool

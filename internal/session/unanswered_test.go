@@ -60,6 +60,24 @@ func TestUnansweredStop(t *testing.T) {
 			t.wantViolation("it has ended", transport.ViolationStreamState)
 		}, legacy, one)
 	})
+	t.Run("a stream stopped before the peer's dialect was learned", func(t *testing.T) {
+		for _, evidence := range []any{wtStream{id: 2, data: "more"}, capsule.StreamDataBlocked{StreamID: 2}, wtStream{id: 2, fin: true},
+			capsule.ResetStream{StreamID: 2, ErrorCode: 7, ReliableSize: 4}} {
+			learning(t, capsule.Legacy, func(p *pupil) {
+				stopped(p.tester)
+				p.wantIdle("draft 15 would answer")
+				p.writeCapsule(evidence)
+				p.wantLearned("two capsules", transport.DialectLegacy)
+				p.wantCapsule("without an answer", again)
+				if p.knows(2) {
+					p.Fatal("not forgotten")
+				}
+				p.writeCapsule(wtStream{id: 6, data: "next"}, wtStream{id: 6, fin: true})
+				p.acceptUni()
+				p.wantAlive("the next stream")
+			}, one)
+		}
+	})
 	t.Run("a capsule that is stopped within", func(t *testing.T) {
 		bubble(t, func(t *tester) {
 			b := t.encode(wtStream{id: 2, data: "data", fin: true})
