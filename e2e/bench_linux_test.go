@@ -13,8 +13,8 @@ import (
 const rounds = 20
 
 // BenchmarkDial measures what finding the open way costs: whole dials, from the
-// name to the session, each beside a dial by HTTP/2 alone through the same
-// network, in turn. It fails where the median misses the goal: 1.2 times the
+// name to the session, each beside a dial by one transport over TCP alone through
+// the same network, in turn. It fails where the median misses the goal: 1.2 times the
 // median of the direct dials plus 20 ms, and in silence, before anything is
 // known, half of QUIC's head start more.
 //
@@ -26,14 +26,24 @@ func BenchmarkDial(b *testing.B) {
 		known  bool // dial with a dialer that has marked UDP broken
 		wait   time.Duration
 		winner string
+		box    string // the middlebox that TCP leads to, if any
+		direct string // what the dial is compared to; "" means h2
 	}{
 		{name: "UDP dropped, first dial", filter: dropUDP, wait: halfHeadStart, winner: "h2"},
 		{name: "UDP dropped, second dial", filter: dropUDP, known: true, winner: "h2"},
 		{name: "UDP refused", filter: "meta l4proto udp reject with icmpx type admin-prohibited", winner: "h2"},
 		{name: "UDP open", winner: "h3"},
+		{name: "only HTTP/1.1, first dial", filter: dropUDP, wait: halfHeadStart, winner: "ws", box: "http11", direct: "ws"},
+		{name: "only HTTP/1.1, second dial", filter: dropUDP, known: true, winner: "ws", box: "http11", direct: "ws"},
 	} {
 		b.Run(bm.name, func(b *testing.B) {
 			s := newSite(b, netns.Topology{}, bm.filter, false)
+			if bm.box != "" {
+				s.stand(bm.box)
+			}
+			if bm.direct == "" {
+				bm.direct = "h2"
+			}
 			url := labURL(netns.ServerName4)
 			fresh := 0
 			measure := func(protocol string, a dialArgs) time.Duration {
@@ -56,15 +66,15 @@ func BenchmarkDial(b *testing.B) {
 				measure(bm.winner, dialArgs{Dialer: "known"})
 				awaitMark.Call(b, s.Client, "known")
 			}
-			measure("h2", dialArgs{Dialer: "h2"}) // the first of a process is slower
+			measure(bm.direct, dialArgs{Dialer: bm.direct}) // the first of a process is slower
 			for b.Loop() {
 				var direct, way []time.Duration
 				for range rounds {
-					direct = append(direct, measure("h2", dialArgs{Dialer: "h2"}))
+					direct = append(direct, measure(bm.direct, dialArgs{Dialer: bm.direct}))
 					way = append(way, negotiated())
 				}
 				goal := bm.wait + median(direct)*12/10 + 20*time.Millisecond
-				b.Logf("%-24s median %s, of %d; direct h2 %s; goal %.1f ms", bm.name, spread(way), rounds, spread(direct), ms(goal))
+				b.Logf("%-24s median %s, of %d; direct %s %s; goal %.1f ms", bm.name, spread(way), rounds, bm.direct, spread(direct), ms(goal))
 				b.ReportMetric(ms(median(way)), "ms/dial")
 				b.ReportMetric(ms(median(direct)), "ms/direct-dial")
 				if median(way) > goal {

@@ -18,6 +18,7 @@ import (
 	"github.com/towpath-go/towpath/internal/testcert"
 	"github.com/towpath-go/towpath/negotiate"
 	"github.com/towpath-go/towpath/transport"
+	"github.com/towpath-go/towpath/wswt"
 )
 
 // What client and server do in a lab. A test calls these functions; they run in
@@ -39,8 +40,8 @@ type dialArgs struct {
 	URL  string
 	Root []byte // the certificate to believe, DER
 	// Dialer names a negotiate.Dialer of the client's process, made when the
-	// name is new: dials by one name share its memory. "h2" is none: it dials
-	// with h2wt alone.
+	// name is new: dials by one name share its memory. "h2" and "ws" are none:
+	// they dial with h2wt and wswt alone.
 	Dialer string
 	Proxy  string // the proxy's URL; empty leaves it to the environment
 	// Discard closes the session at once.
@@ -53,7 +54,7 @@ type dialReport struct {
 	ProxyStatus int // of a *negotiate.ProxyError
 	Took        time.Duration
 
-	// The rest is the negotiate.Report's, and empty for h2wt.
+	// The rest is the negotiate.Report's, and empty for h2wt and wswt.
 	Winner    string
 	Memory    string
 	HeadStart time.Duration
@@ -147,7 +148,7 @@ var (
 		})
 		var transports []transport.Protocol // all
 		if a.NoUDP {
-			transports = []transport.Protocol{transport.HTTP2}
+			transports = []transport.Protocol{transport.HTTP2, transport.WebSocket}
 		}
 		ln, pc, err := negotiate.Listen(":"+labPort, transports...)
 		if err != nil {
@@ -176,9 +177,12 @@ var (
 			client.session.CloseWithError(0, "")
 			client.session = nil
 		}
-		if a.Dialer == "h2" {
+		direct := map[string]func(context.Context, string, *tls.Config, *transport.DialOptions) (transport.Session, error){
+			"h2": h2wt.Dial, "ws": wswt.Dial,
+		}[a.Dialer]
+		if direct != nil {
 			start := time.Now()
-			s, err := h2wt.Dial(ctx, a.URL, conf, nil)
+			s, err := direct(ctx, a.URL, conf, nil)
 			return keepSession(a, s, err, dialReport{Took: time.Since(start)}), nil
 		}
 		d, err := dialer(a, conf)

@@ -21,6 +21,7 @@ var (
 	h2Caps = transporttest.Caps{
 		ReliableDatagrams: true, ConfiguredDatagramSize: true, SendBuffer: true, DenseStreamIDs: true, TLS: true,
 	}
+	wsCaps = h2Caps
 	h3Caps = transporttest.Caps{TLS: true, LateReceived: true}
 )
 
@@ -32,6 +33,9 @@ func TestMatrix(t *testing.T) {
 	t.Run("negotiated", func(t *testing.T) { transporttest.TestSession(t, pairNegotiated(), h3Caps) })
 	t.Run("negotiated without UDP", func(t *testing.T) {
 		transporttest.TestSession(t, pairNegotiated(transport.HTTP2), h2Caps)
+	})
+	t.Run("negotiated with HTTP/1.1 alone", func(t *testing.T) {
+		transporttest.TestSession(t, pairNegotiated(transport.WebSocket), wsCaps)
 	})
 }
 

@@ -13,7 +13,7 @@ import (
 // The server learns why a session ended that it had accepted, although the
 // connection was for that session only.
 func TestDialTellsALPNError(t *testing.T) {
-	for _, proto := range []transport.Protocol{transport.HTTP3, transport.HTTP2} {
+	for _, proto := range []transport.Protocol{transport.HTTP3, transport.HTTP2, transport.WebSocket} {
 		t.Run(proto.String(), func(t *testing.T) {
 			var ended chan error // of the bubble
 			inWorld(t, worldOptions{handler: func(rw http.ResponseWriter, r *http.Request) {

@@ -142,7 +142,7 @@ func (s *Server) setup() error {
 		errorLog = slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn)
 	}
 	s.tcp = &http.Server{
-		Handler:           s.withAltSvc(handler),
+		Handler:           keepWriter(s.withAltSvc(handler)),
 		TLSConfig:         s.TLSConfig.Clone(),
 		MaxHeaderBytes:    headerBytes,
 		ReadHeaderTimeout: orDefault(s.ReadHeaderTimeout, defaultHeaderTimeout),

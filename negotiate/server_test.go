@@ -109,7 +109,7 @@ func TestServerOnePortEverything(t *testing.T) {
 			}
 		})
 	}
-	for _, p := range []transport.Protocol{transport.HTTP3, transport.HTTP2} {
+	for _, p := range []transport.Protocol{transport.HTTP3, transport.HTTP2, transport.WebSocket} {
 		t.Run("session over "+p.String(), func(t *testing.T) {
 			d := loopbackDialer(t, cert)
 			d.Transports = []transport.Protocol{p}
@@ -164,7 +164,7 @@ func TestServerThroughMiddleware(t *testing.T) {
 		"a writer that unwraps": func(w http.ResponseWriter) http.ResponseWriter { return unwrapper{w} },
 		"an opaque writer":      func(w http.ResponseWriter) http.ResponseWriter { return struct{ http.ResponseWriter }{w} },
 	} {
-		for _, p := range []transport.Protocol{transport.HTTP3, transport.HTTP2} {
+		for _, p := range []transport.Protocol{transport.HTTP3, transport.HTTP2, transport.WebSocket} {
 			t.Run(name+" over "+p.String(), func(t *testing.T) {
 				var w *world
 				wrapped := func(rw http.ResponseWriter, r *http.Request) { w.accept(wrap(rw), r) }
@@ -186,7 +186,7 @@ type unwrapper struct{ http.ResponseWriter }
 func (u unwrapper) Unwrap() http.ResponseWriter { return u.ResponseWriter }
 
 func TestServerShutdown(t *testing.T) {
-	for _, p := range []transport.Protocol{transport.HTTP3, transport.HTTP2} {
+	for _, p := range []transport.Protocol{transport.HTTP3, transport.HTTP2, transport.WebSocket} {
 		t.Run("FW-13 drains, waits and ends over "+p.String(), func(t *testing.T) {
 			inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
 				d := w.dialer()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/towpath-go/towpath/h2wt"
 	"github.com/towpath-go/towpath/h3wt"
+	"github.com/towpath-go/towpath/internal/handshake"
 	"github.com/towpath-go/towpath/transport"
 	"github.com/towpath-go/towpath/wswt"
 )
@@ -27,7 +28,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOpti
 	case r.ProtoMajor == 3:
 		return h3wt.Upgrade(w, r, opts)
 	case isWebSocket(r):
-		return wswt.Upgrade(w, r, opts)
+		return wswt.Upgrade(hijackable(w, r), r, opts)
 	}
 	return h2wt.Upgrade(w, r, opts)
 }
@@ -42,6 +43,32 @@ func IsUpgrade(r *http.Request) bool {
 
 func isWebSocket(r *http.Request) bool {
 	return wswt.IsUpgrade(r) && r.Context().Value(noWebSocket{}) == nil
+}
+
+// writerKey is the key of the ResponseWriter that a Server gave to its handler
+// for a WebSocket.
+type writerKey struct{}
+
+// keepWriter lets Upgrade find the original ResponseWriter of a WebSocket.
+func keepWriter(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isWebSocket(r) {
+			r = r.WithContext(context.WithValue(r.Context(), writerKey{}, w))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// hijackable returns w, or the original of one that hides how to take over the
+// connection.
+func hijackable(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+	if _, ok := handshake.Find[http.Hijacker](w); ok {
+		return w
+	}
+	if original, ok := r.Context().Value(writerKey{}).(http.ResponseWriter); ok {
+		return original
+	}
+	return w
 }
 
 // noWebSocket is the key of a context whose server takes no sessions over

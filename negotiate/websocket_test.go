@@ -309,7 +309,7 @@ func TestWebSocketAlone(t *testing.T) {
 			}
 		})
 	})
-	t.Run("FW-15 never where unreliable delivery is required", func(t *testing.T) {
+	t.Run("never where unreliable delivery is required", func(t *testing.T) {
 		inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
 			w.stand(middlebox{alpn: []string{"http/1.1"}})
 			w.refuse(false, true)

@@ -117,6 +117,17 @@ func (l *Lab) Filter(t testing.TB, rules string) {
 	runNft.Call(t, l.Router, ruleset(rules))
 }
 
+// Intercept leads the client's TCP connections to that port, whatever their
+// address, to the router itself, as a transparent proxy does. The rules of
+// [Lab.Filter] do not see them any more.
+func (l *Lab) Intercept(t testing.TB, port string) {
+	t.Helper()
+	if _, err := runNft.Try(l.Router, "table inet intercept {\n"+
+		"chain prerouting {\ntype nat hook prerouting priority dstnat; policy accept;\niifname \"client\" tcp dport "+port+" redirect\n}\n}\n"); err != nil {
+		unavailable(t, "connections cannot be redirected: "+err.Error())
+	}
+}
+
 func ruleset(rules string) string {
 	return "table inet lab\ndelete table inet lab\ntable inet lab {\n" +
 		"counter dropped { }\n" +
