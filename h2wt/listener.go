@@ -14,6 +14,6 @@ import (
 //	ln, err := net.Listen("tcp", addr)
 //	err = server.ServeTLS(h2wt.NewListener(ln), certFile, keyFile)
 //
-// Everything works without it, large transfers take more CPU. HTTP/1.1 works on
-// the same listener; WebSockets of package wswt make the same use of it.
+// Everything works without it, large transfers take more CPU. Connections that
+// speak HTTP/1.1 on the same listener are not affected.
 func NewListener(ln net.Listener) net.Listener { return cork.NewListener(ln) }

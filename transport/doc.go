@@ -18,7 +18,7 @@
 //
 // # What differs between the transports
 //
-//	                     HTTP/3                     HTTP/2
+//	                     HTTP/3                     HTTP/2 and WebSocket
 //	datagrams            unreliable, path MTU       reliable once sent, up to Config.MaxDatagramSize;
 //	                                                dropped before sending when the queue is full or MaxAge passed
 //	one lost packet      delays its own stream      delays every stream of the connection
@@ -30,8 +30,10 @@
 //
 // # ErrUnsupported
 //
-// [ErrUnsupported] is returned by: dialing HTTP/2 with
-// [DialOptions.RequireUnreliable] (TCP cannot lose a datagram); in package
+// [ErrUnsupported] is returned by: dialing HTTP/2 or a WebSocket with
+// [DialOptions.RequireUnreliable] (TCP cannot lose a datagram); ExportKeyingMaterial
+// of a session on a WebSocket whose TLS ends in a proxy in front of the server
+// (wswt.Config.TLSTerminated); in package
 // negotiate, dialing where the Dialer's settings, RequireUnreliable or a proxy
 // leave no way, dialing or serving with [WebSocket] among the Transports (no
 // package here carries it), and Listen for no transport that it knows.

@@ -43,4 +43,34 @@
 // connection has ended. No timers: what is bounded in time are reads and writes,
 // by the connection's deadlines. Each mutex here guards the few fields below it
 // and is held during no I/O, no callback and no call into a session.
+//
+// # Bounds
+//
+// What a client can make a server hold, per session: the bytes counted by
+// Config.MaxConnectionMemory and MaxServerMemory; the state that package
+// internal/session documents; 512 bytes to read from, and 16 KiB more while a long
+// frame comes in; 17 KiB while something is being written. Nothing is sized by a
+// length from the peer: a frame is judged by its header, and its payload is passed
+// on as it comes. Of pings only the newest is answered. Control frames, empty ones
+// and short fragments are budgeted: 1,000 at once and 100 a second, more for data.
+//
+// A session that is idle holds about 13 KiB, goroutines included, besides what
+// crypto/tls does: about as much, and 22 KiB more once it has received a record of
+// full size.
+//
+// # Time
+//
+// The opening handshake has Config.HandshakeTimeout, one write
+// Config.WriteTimeout. A peer that sends nothing for Config.KeepAlive is asked by a
+// ping and has Config.PingTimeout; pings while data comes in measure the
+// round-trip time, by which receive windows grow. The closing handshake has
+// transport.Config.CloseTimeout for each of its steps: the last bytes, the peer's
+// Close frame, the end of the connection.
+//
+// # Late binding
+//
+// What goes out is chosen message by message, of at most 16 KiB, when the
+// connection can take it, and on Linux the kernel is told to keep a short queue. So
+// a byte of high priority waits for the message that is being written and that
+// queue; over HTTP/2 also for what the stream has buffered, at most 64 KiB.
 package wswt
