@@ -7,8 +7,8 @@ import (
 
 // sample returns a table of two rows that is complete.
 func sample() ([]*row, map[*row]*[columnCount]*outcome) {
-	a := &row{name: "a", section: foreign, peer: "A|a", transport: "HTTP/2", module: "go github.com/quic-go/webtransport-go"}
-	b := &row{name: "b", section: own, peer: "B", transport: "HTTP/3", module: "as recorded", configure: "`X`"}
+	a := &row{name: "a", section: foreign, peer: "A|a", end: "client", transport: "HTTP/2", module: "go github.com/quic-go/webtransport-go"}
+	b := &row{name: "b", section: own, peer: "B", end: "both", transport: "HTTP/3", module: "as recorded", configure: "`X`"}
 	got := map[*row]*[columnCount]*outcome{}
 	for _, r := range []*row{a, b} {
 		got[r] = new([columnCount]*outcome)
@@ -56,13 +56,13 @@ func TestDocument(t *testing.T) {
 	}
 	plain := strings.Repeat(" ✓ |", int(columnCount)-2)
 	for _, want := range []string{
-		"| A\\|a | HTTP/2 | ✓ | ✗ <sup>1</sup> |" + plain + "\n",
-		"| B | HTTP/3 | ✓ <sup>2</sup> | ✗ <sup>1</sup> |" + plain + "\n",
-		"\n1. it &lt;has&gt; none\n2. slowly\n",
-		"| C | ✓ | ✓ | ✓ <sup>2</sup> | ✓ |",
+		"| A\\|a | client | HTTP/2 | ✓ | ✗ <sup>[1](#notes)</sup> |" + plain + "\n",
+		"| B | both | HTTP/3 | ✓ <sup>[2](#notes)</sup> | ✗ <sup>[1](#notes)</sup> |" + plain + "\n",
+		"\n1. It &lt;has&gt; none.\n2. Slowly.\n",
+		"| C | ✓ | ✓ | ✓ <sup>[2](#notes)</sup> | ✓ |",
 		"| C | Debian's | nothing | `TestC/c:` |\n",
-		"| A\\|a, HTTP/2 | github.com/quic-go/webtransport-go v",
-		"| B, HTTP/3 | as recorded | `X` | `TestB/b:` |\n",
+		"| A\\|a (client, HTTP/2) | github.com/quic-go/webtransport-go v",
+		"| B (both, HTTP/3) | as recorded | `X` | `TestB/b:` |\n",
 	} {
 		if !strings.Contains(string(doc), want) {
 			t.Errorf("the document lacks %q\n%s", want, doc)

@@ -44,16 +44,16 @@ func document(rows []*row, results map[*row]*[columnCount]*outcome, requests req
 	var notes []string
 	for s := range sectionCount {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", sectionTitles[s], sectionTexts[s])
-		b.WriteString("| peer | transport |")
+		b.WriteString("| peer | its end | transport |")
 		for c := range columnCount {
 			fmt.Fprintf(&b, " %v |", c)
 		}
-		b.WriteString("\n|---|---|" + strings.Repeat(":-:|", int(columnCount)) + "\n")
+		b.WriteString("\n|---|---|---|" + strings.Repeat(":-:|", int(columnCount)) + "\n")
 		for _, r := range rows {
 			if r.section != s {
 				continue
 			}
-			fmt.Fprintf(&b, "| %s | %s |", escape(r.peer), escape(r.transport))
+			fmt.Fprintf(&b, "| %s | %s | %s |", escape(r.peer), r.end, escape(r.transport))
 			for c := range columnCount {
 				var field string
 				field, notes = mark(results[r][c], notes)
@@ -66,7 +66,7 @@ func document(rows []*row, results map[*row]*[columnCount]*outcome, requests req
 	if len(notes) > 0 {
 		b.WriteString("\n## Notes\n\n")
 		for i, n := range notes {
-			fmt.Fprintf(&b, "%d. %s\n", i+1, escape(n))
+			fmt.Fprintf(&b, "%d. %s\n", i+1, escape(sentence(n)))
 		}
 	}
 	b.WriteString(measuredBy)
@@ -79,7 +79,7 @@ func document(rows []*row, results map[*row]*[columnCount]*outcome, requests req
 		if configure == "" {
 			configure = "nothing"
 		}
-		fmt.Fprintf(&b, "| %s, %s | %s | %s | `%s/%s:` |\n", escape(r.peer), escape(r.transport),
+		fmt.Fprintf(&b, "| %s (%s, %s) | %s | %s | `%s/%s:` |\n", escape(r.peer), r.end, escape(r.transport),
 			escape(version), escape(configure), results[r][0].test, strings.ReplaceAll(r.name, " ", "_"))
 	}
 	if err := requests.writeVersions(&b); err != nil {
@@ -131,11 +131,20 @@ func mark(o *outcome, notes []string) (string, []string) {
 	}
 	for i, n := range notes {
 		if n == o.note {
-			return fmt.Sprintf("%s <sup>%d</sup>", s, i+1), notes
+			return fmt.Sprintf("%s <sup>[%d](#notes)</sup>", s, i+1), notes
 		}
 	}
 	notes = append(notes, o.note)
-	return fmt.Sprintf("%s <sup>%d</sup>", s, len(notes)), notes
+	return fmt.Sprintf("%s <sup>[%d](#notes)</sup>", s, len(notes)), notes
+}
+
+// sentence gives a note a capital and a full stop. Names keep their case.
+func sentence(s string) string {
+	first, _, _ := strings.Cut(s, " ")
+	if first == strings.ToLower(first) && !strings.ContainsAny(first, "`.-/") {
+		s = strings.ToUpper(s[:1]) + s[1:]
+	}
+	return strings.TrimSuffix(s, ".") + "."
 }
 
 // escape makes s fit into a cell of a table.

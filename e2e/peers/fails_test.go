@@ -20,12 +20,12 @@ const failsModule = "npm @fails-components/webtransport"
 var (
 	failsClient = &row{
 		name: "fails client h2", section: foreign, transport: "HTTP/2", module: failsModule,
-		peer:      "fails-components' client in Node (`forceReliable: true`), Towpath's server",
+		peer: "fails-components in Node, `forceReliable: true`", end: "client",
 		configure: "`UpgradeOptions.AllowOriginWithoutScheme: true`",
 	}
 	failsServer = &row{
 		name: "fails server h2", section: foreign, transport: "HTTP/2", module: failsModule,
-		peer: "Towpath's client, fails-components' `Http2Server` in Node",
+		peer: "fails-components in Node, `Http2Server`", end: "server",
 	}
 )
 

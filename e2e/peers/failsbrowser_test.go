@@ -24,7 +24,7 @@ func failsBrowserRow(version string) *row {
 		name: "fails browser " + version, section: foreign,
 		transport: "WebSocket, `webtransport_" + version + "`",
 		module:    "npm @fails-components/webtransport",
-		peer:      "fails-components' browser build, in Node with the package ws; Towpath's server",
+		peer:      "fails-components' browser build, in Node with the package ws", end: "client",
 	}
 }
 

@@ -25,9 +25,9 @@ import (
 // firefoxReplay is the only way in which Firefox uses HTTP/2 for WebTransport:
 // its privileged nsIWebTransport. Pages never do.
 var firefoxReplay = &row{
-	name: "firefox privileged h2", section: foreign, transport: "HTTP/2",
-	peer:   "Firefox's privileged nsIWebTransport, not its pages (a replay of recorded frames), Towpath's server",
-	module: "Firefox ESR 153.7.0, recorded", configure: "",
+	name: "firefox privileged h2", section: replayed, transport: "HTTP/2",
+	peer: "Firefox ESR 153, its privileged nsIWebTransport; not its pages", end: "client",
+	module: "as recorded of ESR 153.7.0",
 }
 
 const (

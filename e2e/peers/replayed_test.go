@@ -22,8 +22,8 @@ import (
 // were recorded. Here quic-go sends them; what a session then does is written
 // out below, so that both ends cannot be wrong together.
 var (
-	replayedChromium = &row{name: "Chromium 156 replayed", section: replayed, peer: "Chromium 156, its HTTP/3 SETTINGS and header fields", transport: "HTTP/3", module: "as recorded"}
-	replayedFirefox  = &row{name: "Firefox 153 replayed", section: replayed, peer: "Firefox 153, its HTTP/3 SETTINGS and header fields", transport: "HTTP/3", module: "as recorded"}
+	replayedChromium = &row{name: "Chromium 156 replayed", section: replayed, peer: "Chromium 156, its SETTINGS and header fields", end: "client", transport: "HTTP/3", module: "as recorded"}
+	replayedFirefox  = &row{name: "Firefox 153 replayed", section: replayed, peer: "Firefox ESR 153, its SETTINGS and header fields", end: "client", transport: "HTTP/3", module: "as recorded"}
 )
 
 // recordedClient is what a browser sends.

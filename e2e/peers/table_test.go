@@ -55,7 +55,8 @@ const (
 type row struct {
 	name      string // of the subtests, unique and short
 	section   section
-	peer      string // which end is whose, for the reader
+	peer      string // the other implementation, for the reader
+	end       string // the end that it is: "client", "server" or "both"
 	transport string
 	// module is "npm NAME" or "go PATH", whose pinned version the document
 	// shows, or text that is shown as it is.

@@ -19,11 +19,11 @@ import (
 
 // The rows of this library with itself.
 var (
-	towpathH3 = &row{name: "towpath h3", section: own, peer: "Towpath", transport: "HTTP/3", module: "this library"}
-	towpathH2 = &row{name: "towpath h2", section: own, peer: "Towpath, each recognising the other", transport: "HTTP/2", module: "this library"}
+	towpathH3 = &row{name: "towpath h3", section: own, peer: "Towpath", end: "both", transport: "HTTP/3", module: "this library"}
+	towpathH2 = &row{name: "towpath h2", section: own, peer: "Towpath, each recognising the other", end: "both", transport: "HTTP/2", module: "this library"}
 
-	towpathH2Draft15 = &row{name: "towpath h2 draft 15", section: own, peer: "Towpath, strictly draft 15", transport: "HTTP/2", module: "this library", configure: "`Config.Dialect: DialectDraft15`"}
-	towpathH2Legacy  = &row{name: "towpath h2 legacy", section: own, peer: "Towpath, strictly drafts 07 to 14", transport: "HTTP/2", module: "this library", configure: "`Config.Dialect: DialectLegacy`"}
+	towpathH2Draft15 = &row{name: "towpath h2 draft 15", section: own, peer: "Towpath, strictly draft 15", end: "both", transport: "HTTP/2", module: "this library", configure: "`Config.Dialect: DialectDraft15`"}
+	towpathH2Legacy  = &row{name: "towpath h2 legacy", section: own, peer: "Towpath, strictly drafts 07 to 14", end: "both", transport: "HTTP/2", module: "this library", configure: "`Config.Dialect: DialectLegacy`"}
 )
 
 func TestTowpath(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 
 // The rows of this library with itself over WebSockets.
 var (
-	towpathWS1 = &row{name: "towpath ws http1", section: own, peer: "Towpath", transport: "WebSocket over HTTP/1.1", module: "this library"}
-	towpathWS2 = &row{name: "towpath ws http2", section: own, peer: "Towpath", transport: "WebSocket over HTTP/2", module: "this library"}
+	towpathWS1 = &row{name: "towpath ws http1", section: own, peer: "Towpath", end: "both", transport: "WebSocket over HTTP/1.1", module: "this library"}
+	towpathWS2 = &row{name: "towpath ws http2", section: own, peer: "Towpath", end: "both", transport: "WebSocket over HTTP/2", module: "this library"}
 )
 
 func TestTowpathWebSocket(t *testing.T) {

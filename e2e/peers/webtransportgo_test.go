@@ -25,11 +25,11 @@ const (
 
 // The rows of webtransport-go. Its own Config turns session flow control on.
 var (
-	wtgoClient       = &row{name: "webtransport-go client", peer: "webtransport-go client, Config with limits", transport: "HTTP/3", module: wtgoModule}
-	wtgoClientNoFlow = &row{name: "webtransport-go client without flow control", peer: "webtransport-go client, no Config", transport: "HTTP/3", module: wtgoModule}
-	wtgoTransport    = &row{name: "webtransport-go Transport.Dial", peer: "webtransport-go client, Transport.Dial", transport: "HTTP/3", module: wtgoModule}
-	wtgoServer       = &row{name: "webtransport-go server", peer: "webtransport-go server, Config with limits", transport: "HTTP/3", module: wtgoModule}
-	wtgoServerNoFlow = &row{name: "webtransport-go server without flow control", peer: "webtransport-go server, no Config", transport: "HTTP/3", module: wtgoModule}
+	wtgoClient       = &row{name: "webtransport-go client", peer: "webtransport-go, a Config with limits", end: "client", transport: "HTTP/3", module: wtgoModule}
+	wtgoClientNoFlow = &row{name: "webtransport-go client without flow control", peer: "webtransport-go, no Config", end: "client", transport: "HTTP/3", module: wtgoModule}
+	wtgoTransport    = &row{name: "webtransport-go Transport.Dial", peer: "webtransport-go, Transport.Dial", end: "client", transport: "HTTP/3", module: wtgoModule}
+	wtgoServer       = &row{name: "webtransport-go server", peer: "webtransport-go, a Config with limits", end: "server", transport: "HTTP/3", module: wtgoModule}
+	wtgoServerNoFlow = &row{name: "webtransport-go server without flow control", peer: "webtransport-go, no Config", end: "server", transport: "HTTP/3", module: wtgoModule}
 )
 
 // wtgoFlow turns session flow control on, with limits that every scenario

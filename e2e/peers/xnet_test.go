@@ -16,8 +16,8 @@ const xnetModule = "go golang.org/x/net"
 // The rows of x/net/http2's client, whose extended CONNECT carries capsules
 // that are written and read by hand.
 var (
-	xnetLegacy  = &row{name: "x/net http2 legacy", peer: "x/net/http2 client, capsules of drafts 07 and 08 by hand", transport: "HTTP/2", module: xnetModule}
-	xnetDraft15 = &row{name: "x/net http2 draft 15", peer: "x/net/http2 client, capsules of draft 15 by hand", transport: "HTTP/2", module: xnetModule,
+	xnetLegacy  = &row{name: "x/net http2 legacy", peer: "x/net/http2, capsules of drafts 07 and 08 by hand", end: "client", transport: "HTTP/2", module: xnetModule}
+	xnetDraft15 = &row{name: "x/net http2 draft 15", peer: "x/net/http2, capsules of draft 15 by hand", end: "client", transport: "HTTP/2", module: xnetModule,
 		configure: "`Config.Dialect: DialectDraft15`"}
 )
 
