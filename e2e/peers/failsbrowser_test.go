@@ -2,15 +2,9 @@ package peers
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
-	"net"
-	"net/http"
 	"testing"
 
-	"github.com/towpath-go/towpath/internal/testcert"
 	"github.com/towpath-go/towpath/transport"
-	"github.com/towpath-go/towpath/wswt"
 )
 
 // The rows of fails-components' browser build on its WebSocket fallback.
@@ -93,7 +87,7 @@ type failsBrowserLink struct {
 
 func newFailsBrowserLink(t *testing.T, subprotocol string) *failsBrowserLink {
 	t.Helper()
-	l := &failsBrowserLink{client: node(t, "fails-browser.mjs"), server: newWebSocketServer(t), subprotocol: subprotocol}
+	l := &failsBrowserLink{client: node(t, "fails-browser.mjs"), server: newTowpathServer(t, nil, nil, transport.HTTP2, transport.WebSocket), subprotocol: subprotocol}
 	l.cert, _ = pemOf(t, l.server.cert)
 	return l
 }
@@ -112,38 +106,6 @@ func (l *failsBrowserLink) session(t *testing.T, offer ...string) (client, serve
 		}
 	})
 	return client, l.server.accept(t, ctx)
-}
-
-// newWebSocketServer serves WebSockets over HTTP/1.1 on loopback until the test
-// ends.
-func newWebSocketServer(t *testing.T) *towpathServer {
-	t.Helper()
-	s := &towpathServer{cert: testcert.New(t), sessions: make(chan transport.Session, 16)}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	s.addr = ln.Addr().String()
-	sessions := wswt.NewServer(nil)
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "//" {
-			t.Errorf("path %q; the library puts a slash in front", r.URL.Path)
-		}
-		session, err := sessions.Upgrade(w, r, &transport.UpgradeOptions{Protocols: []string{"second"}})
-		if err != nil {
-			t.Errorf("Upgrade: %v", err)
-			return
-		}
-		s.sessions <- session
-	})}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(tls.NewListener(ln, s.cert.ServerConfig("http/1.1"))) }() // ends when the server is closed
-	t.Cleanup(func() {
-		sessions.Close()
-		srv.Close()
-		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-			t.Errorf("Serve returned %v", err)
-		}
-	})
-	return s
 }
 
 // TestFailsComponentsBrowserManyStops: the library does not answer

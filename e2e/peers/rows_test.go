@@ -3,9 +3,6 @@ package peers
 // rows are all rows in the order of the document. Each is declared in the file
 // of the test that measures it.
 var rows = []*row{
-	replayedChromium,
-	replayedFirefox,
-	firefoxReplay,
 	failsBrowser1,
 	failsBrowser2,
 	failsClient,
@@ -17,6 +14,9 @@ var rows = []*row{
 	wtgoServerNoFlow,
 	xnetLegacy,
 	xnetDraft15,
+	replayedChromium,
+	replayedFirefox,
+	firefoxReplay,
 	towpathH3,
 	towpathH2,
 	towpathH2Draft15,

@@ -204,13 +204,9 @@ func newTowpathServer(t *testing.T, opts *transport.UpgradeOptions, config *tran
 	s.addr = addr.String()
 	srv := &negotiate.Server{
 		TLSConfig: s.cert.ServerConfig(), Config: config, Transports: transports,
-		H2: &h2wt.Config{Session: config}, H3: &h3wt.Config{Session: config},
+		H2: &h2wt.Config{Session: config}, H3: &h3wt.Config{Session: config}, WS: &wswt.Config{Session: config},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			upgrade := negotiate.Upgrade
-			if wswt.IsUpgrade(r) {
-				upgrade = wswt.Upgrade
-			}
-			session, err := upgrade(w, r, opts)
+			session, err := negotiate.Upgrade(w, r, opts)
 			if err != nil {
 				return // the client has been told
 			}
@@ -273,7 +269,7 @@ func newTowpathDialer(t *testing.T, cert *testcert.Cert, config *transport.Confi
 	d := &negotiate.Dialer{
 		TLSClientConfig: cert.ClientConfig("127.0.0.1"), Proxy: http.ProxyURL(nil),
 		Transports: []transport.Protocol{way}, Config: config,
-		H2: &h2wt.Config{Session: config}, H3: &h3wt.Config{Session: config},
+		H2: &h2wt.Config{Session: config}, H3: &h3wt.Config{Session: config}, WS: &wswt.Config{Session: config},
 	}
 	t.Cleanup(func() { d.Close() })
 	return d

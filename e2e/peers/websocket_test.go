@@ -17,11 +17,12 @@ var (
 )
 
 func TestTowpathWebSocket(t *testing.T) {
-	server := newTowpathServer(t, nil, nil, transport.HTTP2)
+	server := newTowpathServer(t, nil, nil, transport.HTTP2, transport.WebSocket)
 	t.Run("HTTP1", func(t *testing.T) {
-		conf := server.cert.ClientConfig("127.0.0.1")
+		d := newTowpathDialer(t, server.cert, nil, transport.WebSocket)
 		measure(t, towpathWS1, &webSocketLink{server, func(ctx context.Context, opts *transport.DialOptions) (transport.Session, error) {
-			return wswt.Dial(ctx, server.url("/"), conf, opts)
+			s, _, err := d.Dial(ctx, server.url("/"), opts)
+			return s, err
 		}}, nil)
 	})
 	t.Run("HTTP2", func(t *testing.T) {
