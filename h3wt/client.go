@@ -34,7 +34,7 @@ func NewClientConn(ctx context.Context, qc *quic.Conn, cfg *Config) (*ClientConn
 	c.handleBidi = func(str *quic.Stream) { c.raw.HandleBidirectionalStream(str) }
 	tr := &http3.Transport{
 		EnableDatagrams:        true,
-		AdditionalSettings:     c.cfg.settings(false),
+		AdditionalSettings:     c.cfg.settings(),
 		MaxResponseHeaderBytes: c.cfg.MaxHeaderBytes,
 		DisableCompression:     true,
 	}

@@ -37,7 +37,7 @@ type draftRules struct {
 	// value is the setting as the peer sent it; announce is what this endpoint
 	// sends.
 	value    func(PeerSettings) uint64
-	announce func(maxSessions int, server bool) uint64
+	announce func(maxSessions int) uint64
 	// most is the largest value that is not H3_SETTINGS_ERROR, for each role
 	// that has to check it; 0 is no limit.
 	mostAtClient, mostAtServer uint64
@@ -105,14 +105,10 @@ var drafts = [...]draftRules{
 		draft: Draft13, last: 14,
 		setting: settingMaxSessions, name: "WT_MAX_SESSIONS",
 		value: func(p PeerSettings) uint64 { return p.MaxSessions },
-		// A client's number limits nothing; above 1 it asks for flow control,
-		// and in draft 13 nothing else does.
-		announce: func(maxSessions int, server bool) uint64 {
-			if !server {
-				maxSessions = max(maxSessions, 2)
-			}
-			return uint64(maxSessions)
-		},
+		// Above 1 it asks for flow control, and in draft 13 nothing else does: with
+		// 1 the two drafts would not agree on whether it is on. A session too many
+		// is refused.
+		announce:       func(maxSessions int) uint64 { return uint64(max(maxSessions, 2)) },
 		counts:         true,
 		connectSetting: true,
 		token:          protocolLegacy,
@@ -147,7 +143,7 @@ var drafts = [...]draftRules{
 	},
 }
 
-func announceFlag(int, bool) uint64 { return 1 }
+func announceFlag(int) uint64 { return 1 }
 
 // spoken are the ranges that an endpoint speaks whose oldest is min.
 func spoken(min Draft) []draftRules {

@@ -65,7 +65,7 @@ func table(rows [][]string) string {
 // draftsTable has a column for each range of drafts, the oldest first.
 func draftsTable() string {
 	rows := [][]string{
-		{""}, {"setting"}, {"a server of this library sends"}, {"a client sends"}, {"`:protocol` of a client"},
+		{""}, {"setting"}, {"this library sends"}, {"`:protocol` of a client"},
 		{"header fields"}, {"a server must also send 0x8"}, {"a peer must have `reset_stream_at`"},
 		{"a value above 1 is H3_SETTINGS_ERROR"}, {"session flow control is on if the peer sends"},
 		{"sessions of a connection"}, {"a limit not above the one before"}, {"application protocols"},
@@ -111,7 +111,7 @@ func draftsTable() string {
 		}
 		add(fmt.Sprintf("%02d to %02d", uint8(r.draft), r.last),
 			fmt.Sprintf("0x%08x %s", r.setting, r.name),
-			announcement(r, true), announcement(r, false),
+			announcement(r),
 			"`"+r.token+"`", fields, yes(r.connectSetting), yes(r.resetStreamAt), fatal, flow, sessions,
 			map[limitRule]string{limitsAny: "ignored", limitsNotLower: "ignored; WT_FLOW_CONTROL_ERROR if lower", limitsHigher: "WT_FLOW_CONTROL_ERROR"}[r.limits],
 			map[bool]string{false: "Strings", true: "Strings, Tokens understood"}[r.tokens])
@@ -119,14 +119,11 @@ func draftsTable() string {
 	return table(rows)
 }
 
-// announcement says what a role sends.
-func announcement(r *draftRules, server bool) string {
-	few, many := r.announce(1, server), r.announce(32, server)
-	switch {
-	case few == many:
+// announcement says what this library sends.
+func announcement(r *draftRules) string {
+	few, many := r.announce(1), r.announce(32)
+	if few == many {
 		return fmt.Sprint(few)
-	case few == 1:
-		return "`MaxSessions`"
 	}
 	return fmt.Sprintf("`MaxSessions`, at least %d", few)
 }

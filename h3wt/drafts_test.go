@@ -57,24 +57,20 @@ func TestDraftInUse(t *testing.T) {
 	}
 	t.Run("H3-009 each range announces itself", func(t *testing.T) {
 		for _, min := range []Draft{Draft02, Draft07, Draft13, Draft15} {
-			for _, server := range []bool{false, true} {
-				c := (&Config{MinDraft: min}).settle()
-				s := c.settings(server)
-				for i := range drafts {
-					r := &drafts[i]
-					if v, ok := s[r.setting]; ok != (r.draft >= min) || ok && v == 0 {
-						t.Errorf("from %v on, setting %#x is %d, %v", min, r.setting, v, ok)
-					}
+			c := (&Config{MinDraft: min}).settle()
+			s := c.settings()
+			for i := range drafts {
+				r := &drafts[i]
+				if v, ok := s[r.setting]; ok != (r.draft >= min) || ok && v == 0 {
+					t.Errorf("from %v on, setting %#x is %d, %v", min, r.setting, v, ok)
 				}
 			}
 		}
-		for _, n := range []int{1, 7} {
+		// Draft 13 takes 1 for no flow control.
+		for n, want := range map[int]uint64{1: 2, 2: 2, 7: 7} {
 			c := (&Config{MaxSessions: n}).settle()
-			if got := c.settings(true)[settingMaxSessions]; got != uint64(n) {
-				t.Errorf("a server for %d sessions announces %d", n, got)
-			}
-			if got := c.settings(false)[settingMaxSessions]; got < 2 {
-				t.Errorf("a client for %d sessions announces %d, which draft 13 takes for no flow control", n, got)
+			if got := c.settings()[settingMaxSessions]; got != want {
+				t.Errorf("for %d sessions %d are announced, want %d", n, got, want)
 			}
 		}
 	})
@@ -168,6 +164,24 @@ func TestMinDraft(t *testing.T) {
 		c := h.rawDial(fullQUIC, 0x33, 1, settingDraft02, 2)
 		c.request(connectHeaders(protocolLegacy))
 		c.wantClosed(0x109)
+	})
+}
+
+func TestOneSession(t *testing.T) {
+	// Two sessions are announced, so that draft 13 has flow control on.
+	bubble(t, "H3-045 a server for one session refuses a second of drafts 13 and 14", func(t *testing.T) {
+		h, accepted := serveRaw(t, &Config{MaxSessions: 1}, nil)
+		defer h.stop()
+		c := h.rawDial(fullQUIC, 0x33, 1, settingMaxSessions, 16)
+		defer c.close()
+		str := c.request(connectHeaders(protocolLegacy))
+		c.wantStatus(str, 200)
+		s := <-accepted
+		if _, err := s.OpenStream(canceled); !errors.Is(err, transport.ErrStreamLimit) {
+			t.Errorf("OpenStream without credit: %v", err)
+		}
+		c.wantAborted(c.request(connectHeaders(protocolLegacy)), 0x10b)
+		c.wantOpen()
 	})
 }
 

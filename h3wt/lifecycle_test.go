@@ -28,7 +28,7 @@ func TestGoAway(t *testing.T) {
 			TLSConfig:          cert.ServerConfig("h3"),
 			EnableDatagrams:    true,
 			QUICConfig:         fullQUIC,
-			AdditionalSettings: limits.settings(true),
+			AdditionalSettings: limits.settings(),
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				str := w.(http3.HTTPStreamer).HTTPStream()
 				streams <- str

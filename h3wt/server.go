@@ -155,7 +155,7 @@ func (s *Server) serveConn(qc *quic.Conn) error {
 	h3 := &http3.Server{
 		Handler:            c,
 		EnableDatagrams:    true,
-		AdditionalSettings: c.cfg.settings(true),
+		AdditionalSettings: c.cfg.settings(),
 		MaxHeaderBytes:     s.cfg.MaxHeaderBytes,
 		IdleTimeout:        s.cfg.IdleTimeout,
 	}

@@ -139,7 +139,7 @@ type initialLimits struct {
 
 // settings are what an endpoint announces: every draft that it speaks, and the
 // initial limits.
-func (c *Config) settings(server bool) map[uint64]uint64 {
+func (c *Config) settings() map[uint64]uint64 {
 	l := c.limits()
 	s := map[uint64]uint64{
 		settingInitialMaxData:        l.maxData,
@@ -147,7 +147,7 @@ func (c *Config) settings(server bool) map[uint64]uint64 {
 		settingInitialMaxStreamsBidi: l.maxStreamsBidi,
 	}
 	for _, r := range spoken(c.MinDraft) {
-		s[r.setting] = r.announce(c.MaxSessions, server)
+		s[r.setting] = r.announce(c.MaxSessions)
 	}
 	return s
 }
