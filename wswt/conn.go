@@ -51,6 +51,9 @@ type mapping interface {
 	// received takes bytes of a message; last says that they end it. An error
 	// is a *fault.
 	received(p []byte, last bool) error
+	// within reports whether the bytes so far end inside a message that only
+	// its end makes whole.
+	within() bool
 	// fill writes what goes out next into dst, as session.Session.Fill does: the
 	// payload of a message, or whole frames if framed says so.
 	fill(dst []byte) (n int, end bool)
@@ -64,6 +67,8 @@ type mapping interface {
 type capsuleStream struct{ s *session.Session }
 
 func (m capsuleStream) received(p []byte, _ bool) error { m.s.Data(p); return nil }
+
+func (capsuleStream) within() bool { return false }
 
 func (m capsuleStream) fill(dst []byte) (int, bool) { return m.s.Fill(dst) }
 

@@ -141,6 +141,11 @@ func (h handler) closed(p []byte) error {
 		_ = c.nc.SetDeadline(bound) // an error means that it has ended
 	}
 	if clean(status) {
+		if c.mapping.within() {
+			c.startClose(faultShort.status, faultShort.reason)
+			c.sess.Abort(&transport.ProtocolError{Violation: faultShort.what, Reason: faultShort.reason})
+			return nil
+		}
 		c.sess.End() // its end, by way of the writer, is the answer
 		return nil
 	}

@@ -49,6 +49,9 @@ func kdraftMaxMessage(cfg *Config, session *transport.Config) int64 {
 // received implements mapping.
 func (m *kdraftMapping) received(p []byte, last bool) error { return m.recv.message(p, last) }
 
+// within implements mapping.
+func (m *kdraftMapping) within() bool { return m.recv.within() }
+
 // fill implements mapping. It writes one frame for each capsule, and more for
 // one that is longer than dst, which is at least 16 KiB - 8 long.
 func (m *kdraftMapping) fill(dst []byte) (n int, end bool) {

@@ -79,6 +79,9 @@ func (d *kdraftRecv) message(p []byte, last bool) error {
 	return nil
 }
 
+// within reports whether a message has begun and not ended.
+func (d *kdraftRecv) within() bool { return d.state != kdraftType || d.filled > 0 }
+
 // begin chooses what to do with the value of the capsule whose type is known.
 func (d *kdraftRecv) begin(t capsule.Type) {
 	d.typ = t

@@ -308,6 +308,21 @@ func TestKDraftHostile(t *testing.T) {
 		p.sendFrame(ws.OpText, true, []byte("hello"))
 		p.wantClose("status", ws.StatusUnsupportedData, faultText.reason)
 	})
+	for name, part := range map[string]string{"a type": "99", "a datagram": "00 01", "stream data": "990b4d3b 01", "what is skipped": "990b4d38"} {
+		kdraftBubble(t, "a Close frame within "+name, nil, func(p *kdraftScript) {
+			p.sendFrame(ws.OpBinary, false, unhex(p.t, part))
+			p.sendClose(ws.StatusNormalClosure)
+			synctest.Wait()
+			m := <-p.in
+			for !m.closed {
+				m = <-p.in // credit
+			}
+			var pe *transport.ProtocolError
+			if end := p.wantEnded(); m.status != 1002 || !errors.As(end, &pe) || pe.Violation != malformed {
+				p.t.Errorf("%v; the session ended with %v", m, end)
+			}
+		})
+	}
 	kdraftBubble(t, "the connection ends inside a message", nil, func(p *kdraftScript) {
 		p.sendFrame(ws.OpBinary, false, unhex(p.t, "990b4d3b"))
 		p.nc.Close()
