@@ -12,9 +12,10 @@ import (
 	"github.com/towpath-go/towpath/transport"
 )
 
-// dialectOf is the dialect that a Config asks for.
+// dialectOf is the dialect that a Config asks for. A value that is none means
+// DialectAuto.
 func dialectOf(c *transport.Config) transport.Dialect {
-	if c == nil {
+	if c == nil || c.Dialect > transport.DialectLegacy {
 		return transport.DialectAuto
 	}
 	return c.Dialect

@@ -257,6 +257,8 @@ func TestDialectOfServers(t *testing.T) {
 		{"Auto and settings of fails-components", transport.DialectAuto, fails, nil, false, transport.DialectAuto, reasonPrior, swapped},
 		{"Auto and fields of fails-components", transport.DialectAuto, fails, []string{"authority", "example.com"}, false, transport.DialectLegacy, reasonAnnounced, "swapped"},
 		{"Auto and Firefox", transport.DialectAuto, nil, []string{"sec-webtransport-http3-draft02", "1"}, false, transport.DialectLegacy, reasonAnnounced, learn},
+		{"no dialect and the key", 200, draft15, []string{"webtransport-init", key}, true, transport.DialectDraft15, reasonRecognised, "draft"},
+		{"no dialect and no key", 200, draft15, nil, false, transport.DialectAuto, reasonPrior, learn},
 		{"Draft15 and the key", transport.DialectDraft15, draft15, []string{"webtransport-init", key}, true, transport.DialectDraft15, reasonConfigured, "draft"},
 		{"Draft15 and no key", transport.DialectDraft15, draft15, nil, false, transport.DialectDraft15, reasonConfigured, "draft"},
 		{"Draft15 and fails-components", transport.DialectDraft15, fails, []string{"authority", "example.com"}, false, transport.DialectDraft15, reasonConfigured, "draft"},
