@@ -21,12 +21,16 @@ var (
 	h2Caps = transporttest.Caps{
 		ReliableDatagrams: true, ConfiguredDatagramSize: true, SendBuffer: true, DenseStreamIDs: true, TLS: true,
 	}
-	wsCaps = h2Caps
+	wsCaps = transporttest.Caps{
+		ReliableDatagrams: true, ConfiguredDatagramSize: true, SendBuffer: true, DenseStreamIDs: true, TLS: true,
+		FixedLimits: true, // the subprotocol's; package wswt runs the suite without that, over both roads
+	}
 	h3Caps = transporttest.Caps{TLS: true, LateReceived: true}
 )
 
 // TestMatrix runs the conformance suite over real sockets on loopback: each
-// backend alone, and each as the negotiation brings it about.
+// backend alone, and each as the negotiation brings it about. A WebSocket by
+// itself, also over HTTP/2, is in the conformance tests of package wswt.
 func TestMatrix(t *testing.T) {
 	t.Run("h2wt", func(t *testing.T) { transporttest.TestSession(t, pairH2, h2Caps) })
 	t.Run("h3wt", func(t *testing.T) { transporttest.TestSession(t, pairH3, h3Caps) })

@@ -47,7 +47,7 @@ var closingCases = append([]testCase{
 		e.b.CloseWithError(8, "too late")
 		e.wantEnd(e.b, 6, "first", true)
 	}},
-	{name: "H2-181 the end wakes every waiting call", b: wakeLimits, run: func(e *env) {
+	{name: "H2-181 the end wakes every waiting call", b: wakeLimits, skip: needsLimits, run: func(e *env) {
 		// Each side waits in every call that can wait.
 		waitingAt := func(s transport.Session, x transport.Stream) map[string]<-chan error {
 			ctx := context.Background()

@@ -43,6 +43,10 @@ type Caps struct {
 	// DenseStreamIDs says that each class of streams is numbered from the
 	// first without gaps, and that streams are accepted in that order.
 	DenseStreamIDs bool
+	// FixedLimits says that a session starts with limits that are not those of
+	// its Config, and at least 100 streams of each kind, 64 KiB in a stream and
+	// 1 MiB in all: lower ones cannot be announced.
+	FixedLimits bool
 	// SwappedStreamIDs says that bit 0 of an ID is 1 for the client's streams,
 	// as with the peers of older HTTP/2 drafts that have it so.
 	SwappedStreamIDs bool
