@@ -1,13 +1,15 @@
 // Package towpath is the map of the module; it holds no code.
 //
 // Towpath carries WebTransport whichever way is open: HTTP/3 where UDP works,
-// HTTP/2 over TLS and TCP where UDP is blocked. Programs use one
-// [github.com/towpath-go/towpath/transport.Session] for both.
+// HTTP/2 over TLS and TCP where UDP is blocked, a WebSocket where only HTTP/1.1
+// gets through. Programs use one [github.com/towpath-go/towpath/transport.Session]
+// for all of them.
 //
-//	negotiate   Dialer (finds the open way) and Server (both ways on one port)
+//	negotiate   Dialer (finds the open way) and Server (all ways on one port)
 //	transport   the contract: Session, streams, datagrams, messages, errors
 //	h2wt        WebTransport over HTTP/2, for programs that want only that
 //	h3wt        WebTransport over HTTP/3, for programs that want only that
+//	wswt        the same sessions over WebSocket, for programs that want only that
 //	capsule     the capsule codec of both drafts, without I/O
 //
 // Package transport/transporttest is the conformance suite, for programs that

@@ -1,11 +1,11 @@
 // Package negotiate finds the open way to a WebTransport server, and serves all
 // ways on one port.
 //
-// A [Dialer] races HTTP/3 against HTTP/2 and returns one [transport.Session]
-// for either, with a [Report] of how that went. QUIC has a head start; TCP
-// begins earlier if the network refuses UDP, or if nothing comes back. Where UDP
-// turned out to be broken the Dialer remembers it for a while, per network,
-// host and port, and goes to TCP at once.
+// A [Dialer] races HTTP/3 against HTTP/2, with a WebSocket as the last resort, and
+// returns one [transport.Session] for any of them, with a [Report] of how that
+// went. QUIC has a head start; TCP begins earlier if the network refuses UDP, or if
+// nothing comes back. Where UDP turned out to be broken the Dialer remembers it for
+// a while, per network, host and port, and goes to TCP at once.
 //
 //	d := &negotiate.Dialer{}
 //	defer d.Close()
@@ -19,6 +19,7 @@
 //	   ▲ ▲
 //	   │ └────────── HTTP/3 (h3wt, QUIC) ◄──── UDP ┐
 //	   └─ HTTP/2 (h2wt), HTTP/1.1 ◄── TLS ◄─── TCP ┴ one port
+//	      WebSockets over either (wswt)
 //
 // # How a dial goes
 //
@@ -30,14 +31,25 @@
 //     too large).
 //   - The ways race up to the server's WebTransport settings. The first that is
 //     ready carries the session request. Another gets it too only if the first
-//     stays unanswered for max(1 s, 4 round trips); never more than two.
+//     stays unanswered for max(1 s, 4 round trips); never more than two wait for
+//     an answer at a time.
 //   - What the server answers is returned: a status that is not 2xx, a refused
 //     certificate. Statuses 501 and 421, a refused stream, and a server without
 //     WebTransport lead to the other way.
+//   - WebSocket stands below HTTP/2. Where ALPN gives HTTP/1.1, or nothing, it takes
+//     the TLS connection over: no second dial. Where HTTP/2 was reached and takes no
+//     session (no WebTransport in the SETTINGS, none at all within max(3 s, 4 times
+//     the TLS handshake), or the CONNECT refused as above or reset) it gets a
+//     connection that offers HTTP/1.1 alone; if the server refuses that, a WebSocket
+//     over HTTP/2 (RFC 8441).
+//   - What a server answers to a WebSocket may come from one that does not know what
+//     it was asked for. It counts once QUIC has failed, or has not come up within
+//     500 ms; then the [DialError] says what every way came to.
 //   - A path that dies after the handshake loses: within max(3 s, 4 probe
 //     timeouts) of the request without any acknowledgement while Dial waits,
 //     and after it the session ends with [ErrPathBroken].
-//   - Behind a proxy everything goes over TCP.
+//   - Behind a proxy everything goes over TCP. Where unreliable delivery is
+//     required nothing does.
 //
 // # What is remembered
 //
@@ -55,7 +67,9 @@
 //
 // # Limits
 //
-// HTTP/3 does not pass proxies. A session never moves from one way to another:
-// when its path breaks, dial again. Load balancers may lead the UDP and the TCP
-// of one client to different machines.
+// HTTP/3 does not pass proxies. A WebSocket carries one session: Dialer.Pool does
+// not hold for it. Something that takes the CONNECT and never answers holds a dial
+// up until its end: nothing tells it from a slow server. A session never moves from
+// one way to another: when its path breaks, dial again. Load balancers may lead the
+// UDP and the TCP of one client to different machines.
 package negotiate

@@ -18,7 +18,7 @@ type DialOptions struct {
 	// RequireProtocol ends the session with WT_ALPN_ERROR if the server
 	// selects none of Protocols.
 	RequireProtocol bool
-	// RequireUnreliable refuses ways that cannot lose datagrams (HTTP/2):
+	// RequireUnreliable refuses ways that cannot lose datagrams (all over TCP):
 	// dialing them returns ErrUnsupported. W3C "requireUnreliable".
 	RequireUnreliable bool
 	// Config holds the session's limits; nil means defaults.

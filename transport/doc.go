@@ -35,6 +35,6 @@
 // of a session on a WebSocket whose TLS ends in a proxy in front of the server
 // (wswt.Config.TLSTerminated); in package
 // negotiate, dialing where the Dialer's settings, RequireUnreliable or a proxy
-// leave no way, dialing or serving with [WebSocket] among the Transports (no
-// package here carries it), and Listen for no transport that it knows.
+// leave no way, a Transport that is none of the three, and Listen for no
+// transport that it knows.
 package transport
