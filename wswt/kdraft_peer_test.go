@@ -81,7 +81,13 @@ func kdraftServer(t *testing.T, cfg *Config, opts *transport.UpgradeOptions) (ln
 	cert = testcert.New(t)
 	s := NewServer(cfg)
 	h, got := upgradeHandler(s, opts)
-	hs := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: cert.ServerConfig()}
+	checked := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "//echo" {
+			t.Errorf("path %q", r.URL.Path)
+		}
+		h.ServeHTTP(w, r)
+	})
+	hs := &http.Server{Handler: checked, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: cert.ServerConfig()}
 	if err := h2wt.ConfigureServer(hs, nil); err != nil {
 		t.Fatal(err)
 	}

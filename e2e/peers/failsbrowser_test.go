@@ -17,22 +17,21 @@ func failsBrowserRow(version string) *row {
 	return &row{
 		name: "fails browser " + version, section: foreign,
 		transport: "WebSocket, `webtransport_" + version + "`",
-		module:    "npm @fails-components/webtransport",
+		module:    failsModule,
 		peer:      "fails-components' browser build, in Node with the package ws", end: "client",
 	}
 }
 
 func TestFailsComponentsBrowser(t *testing.T) {
-	const codes = "Codes of streams above 255 arrive as 255 when fails-components sends them; what it receives is not cut."
 	const signed = "Codes from 2^31 on arrive as the negative numbers of the same 32 bits."
 	for version, r := range map[string]*row{"kDraft1": failsBrowser1, "kDraft2": failsBrowser2} {
 		t.Run(version, func(t *testing.T) {
 			measure(t, r, newFailsBrowserLink(t, "webtransport_"+version), exceptions{
-				resetCode: {partly: codes, show: func(t *testing.T, l link) {
+				resetCode: {partly: failsCodes, show: func(t *testing.T, l link) {
 					resets(t, l, 254, wideCode)
 					resetsLearnt(t, l, 256, wideCode, 255, wideCode)
 				}},
-				stopCode: {partly: codes, show: func(t *testing.T, l link) {
+				stopCode: {partly: failsCodes, show: func(t *testing.T, l link) {
 					stops(t, l, 254, wideCode)
 					stopsLearnt(t, l, 256, wideCode, 255, wideCode)
 				}},
