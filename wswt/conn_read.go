@@ -40,7 +40,7 @@ func (c *conn) readLoop() {
 	defer c.signal()
 	c.armRead(time.Now())
 	var err error
-	for err == nil && !c.heardClose() {
+	for err == nil && c.receiving() {
 		err = c.frames.next(handler{c})
 	}
 	if f, ok := errors.AsType[*fault](err); ok {
@@ -88,10 +88,11 @@ func (c *conn) discard() {
 	}
 }
 
-func (c *conn) heardClose() bool {
+// receiving reports whether frames of the peer may still come.
+func (c *conn) receiving() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.recv == recvClosed
+	return c.recv == recvOpen
 }
 
 // handler takes the frames that the peer sent, on the reading goroutine.

@@ -67,14 +67,11 @@ type maskingConn struct{ net.Conn }
 func (c maskingConn) Write(p []byte) (int, error) {
 	var masked bytes.Buffer
 	for r := bytes.NewReader(p); r.Len() > 0; {
-		frame, err := ws.ReadFrame(r)
+		f, err := readFrame(r)
 		if err != nil {
 			return 0, err
 		}
-		if !frame.Header.Masked {
-			frame = ws.MaskFrameInPlace(frame)
-		}
-		if err := ws.WriteFrame(&masked, frame); err != nil {
+		if err := ws.WriteFrame(&masked, ws.MaskFrameInPlace(ws.NewFrame(f.OpCode, f.Fin, f.payload))); err != nil {
 			return 0, err
 		}
 	}

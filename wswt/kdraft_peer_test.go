@@ -168,7 +168,7 @@ func newKDraftScript(t *testing.T, a accepted, resp http.Header, nc net.Conn, r 
 		defer close(p.in)
 		var m kdraftMessage
 		for {
-			frame, err := ws.ReadFrame(r)
+			frame, err := readFrame(r)
 			if err != nil {
 				return
 			}
@@ -177,12 +177,12 @@ func newKDraftScript(t *testing.T, a accepted, resp http.Header, nc net.Conn, r 
 				t.Errorf("frame with header %+v", frame.Header)
 			case frame.Header.OpCode == ws.OpPing, frame.Header.OpCode == ws.OpPong:
 			case frame.Header.OpCode == ws.OpClose:
-				status, reason := ws.ParseCloseFrameData(frame.Payload)
+				status, reason := ws.ParseCloseFrameData(frame.payload)
 				p.in <- kdraftMessage{closed: true, status: status, reason: reason}
 			case (frame.Header.OpCode == ws.OpContinuation) != (m.frames > 0):
 				t.Errorf("frame %d of a message has opcode %x", m.frames, frame.Header.OpCode)
 			default:
-				m.hex += hex.EncodeToString(frame.Payload)
+				m.hex += hex.EncodeToString(frame.payload)
 				m.frames++
 				if frame.Header.Fin {
 					p.in <- m
