@@ -51,8 +51,7 @@ func (a *connectAnswer) wait(ctx context.Context, ended <-chan struct{}, cause f
 		if err != nil {
 			return nil, err
 		}
-	case <-ended:
-		return nil, dialError(cause())
+	case <-ended: // perhaps right behind the answer
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -64,7 +63,7 @@ func (a *connectAnswer) wait(ctx context.Context, ended <-chan struct{}, cause f
 	case <-ended:
 	}
 	select {
-	case resp := <-a.final: // the end came right behind the answer
+	case resp := <-a.final:
 		return resp, nil
 	default:
 		return nil, dialError(cause())

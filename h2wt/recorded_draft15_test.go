@@ -56,20 +56,21 @@ func TestForeignDraft15(t *testing.T) {
 			t.Errorf("log %q", got)
 		}
 		io.WriteString(st, "hello")
-		st.Close()
 		synctest.Wait()
-		w.want("the answer in draft 15", `99 0b 4d 3b 06 00 "hello"`)
+		st.Close()
+		w.want("the answer in draft 15", `99 0b 4d 3c 06 00 "hello"`, `99 0b 4d 3b 01 00`)
 	})
 	bubble(t, "H2-110 a server", func(t *testing.T) {
 		var log logBook
 		c, w, s := dialed(t, auto(&log), nil, enabled(65536))
 		defer c.Close()
 		defer w.p.Close()
-		w.write(`99 0b 4d 3c 03 03 "a`+`b"`, `99 0b 4d 3b 01 03`)
+		w.write(`99 0b 4d 3c 03 03 "ab"`, `99 0b 4d 3b 01 03`)
 		wantRead(t, must[transport.ReceiveStream](t)(s.AcceptUniStream(t.Context())), "ab")
 		st := must[transport.Stream](t)(s.OpenStream(t.Context()))
 		io.WriteString(st, "ping")
+		synctest.Wait()
 		st.Close()
-		w.want("draft 15 from the first capsule", `99 0b 4d 3b 05 00 "ping"`)
+		w.want("draft 15 from the first capsule", `99 0b 4d 3c 05 00 "ping"`, `99 0b 4d 3b 01 00`)
 	})
 }

@@ -206,6 +206,7 @@ func TestOpenWebSocketConn(t *testing.T) {
 		if _, err := nc.Read(make([]byte, 1)); !isTimeout(err) || time.Since(start) != time.Second {
 			t.Errorf("Read: %v after %v", err, time.Since(start))
 		}
+		synctest.Wait()
 		if _, err := nc.Write([]byte("x")); !isTimeout(err) {
 			t.Errorf("Write: %v", err)
 		}

@@ -299,3 +299,22 @@ func TestOpenWebSocketRefused(t *testing.T) {
 		})
 	}
 }
+
+// The end of a stream may be seen together with the answer before it.
+func TestConnectAnswer(t *testing.T) {
+	for range 100 {
+		a, ended := newConnectAnswer(), make(chan struct{})
+		a.written <- nil
+		a.final <- &connectResponse{status: 404}
+		close(ended)
+		resp, err := a.wait(t.Context(), ended, func() error { return errSessionReset })
+		if err != nil || resp.status != 404 {
+			t.Fatalf("wait = %v, %v, want the answer", resp, err)
+		}
+	}
+	a, ended := newConnectAnswer(), make(chan struct{})
+	close(ended)
+	if _, err := a.wait(t.Context(), ended, func() error { return errSessionReset }); err != errSessionReset {
+		t.Errorf("wait = %v", err)
+	}
+}
