@@ -58,6 +58,8 @@ type mapping interface {
 	// payload of a message, or whole frames if framed says so.
 	fill(dst []byte) (n int, end bool)
 	framed() bool
+	// over is called once nothing more is received.
+	over()
 	// farewell is the reason of the Close frame that ends a session in order.
 	farewell() string
 }
@@ -73,6 +75,8 @@ func (capsuleStream) within() bool { return false }
 func (m capsuleStream) fill(dst []byte) (int, bool) { return m.s.Fill(dst) }
 
 func (capsuleStream) framed() bool { return false }
+
+func (capsuleStream) over() {}
 
 func (capsuleStream) farewell() string { return "" }
 
@@ -164,7 +168,7 @@ func start(p params) *conn {
 	c.sess = session.New(sp)
 	c.mapping = capsuleStream{c.sess}
 	if p.kdraft {
-		c.mapping = newKDraftMapping(c.sess, cfg, sp.Local)
+		c.mapping = newKDraftMapping(c.sess, sp)
 	}
 	c.signal()       // Fill is to be called once of our own accord
 	go c.readLoop()  // ends with the connection; writeLoop waits for it

@@ -35,6 +35,7 @@ func (c *conn) writeLoop() {
 	// The reader ends by itself: with the peer's Close frame, with the end of the
 	// connection, or at conn.bound.
 	<-c.readDone
+	c.mapping.over()
 	c.sess.Lost(errOver) // does nothing if the session has ended in order
 	_ = c.nc.Close()     // everything was said
 	if c.onEnd != nil {

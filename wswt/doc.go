@@ -32,8 +32,8 @@
 //     Config.Session says: it does not wait to be allowed any.
 //   - A message may have more than Config.MaxMessageSize, up to
 //     MaxStreamWindow of stream data. It is passed on as it comes.
-//   - A datagram is gathered before the engine sees it, so that a session holds
-//     up to twice MaxDatagramSize more than the budget knows of.
+//   - A datagram is gathered before the engine sees it, so that a session can
+//     hold up to twice MaxDatagramSize more. It counts, but for less than 4 KiB.
 //   - The client reports the code and reason of its own close from the answering
 //     Close frame, whose reason has "CODE:TEXT", as much of it as 123 bytes hold.
 //

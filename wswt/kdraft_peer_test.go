@@ -98,6 +98,9 @@ func kdraftServer(t *testing.T, cfg *Config, opts *transport.UpgradeOptions) (ln
 		s.Close()
 		hs.Close()
 		<-served
+		if n := s.budget.Held(); n != 0 {
+			t.Errorf("%d bytes are still held", n)
+		}
 	}
 }
 

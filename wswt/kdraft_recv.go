@@ -26,6 +26,9 @@ type kdraftRecv struct {
 	deliver func(p []byte)
 	// maxDatagram is the largest datagram that is delivered, in bytes.
 	maxDatagram int
+	// hold counts so many more bytes, or fewer if negative, as held; nil counts
+	// nothing. It is told of whole pages.
+	hold func(n int)
 
 	state  kdraftState
 	typ    capsule.Type
@@ -34,6 +37,7 @@ type kdraftRecv struct {
 	id     uint64  // of WT_STREAM
 	begun  bool    // a WT_STREAM capsule of this message was delivered
 	size   int     // of the datagram so far
+	pages  int     // of value, that hold was told of, in bytes
 	value  []byte  // of a control capsule or a datagram so far
 }
 
@@ -115,7 +119,7 @@ func (d *kdraftRecv) body(p []byte, last bool) error {
 		if len(d.value)+len(p) > maxKDraftControl {
 			return faultTooBig
 		}
-		d.value = append(d.value, p...)
+		d.gather(p)
 		if last {
 			d.header(uint64(len(d.value)))
 			d.deliver(d.value)
@@ -144,9 +148,9 @@ func (d *kdraftRecv) datagram(p []byte, last bool) error {
 		return faultTooBig
 	}
 	if d.size > d.maxDatagram {
-		d.value = nil
+		d.drop()
 	} else {
-		d.value = append(d.value, p...)
+		d.gather(p)
 	}
 	if !last {
 		return nil
@@ -154,13 +158,37 @@ func (d *kdraftRecv) datagram(p []byte, last bool) error {
 	d.header(uint64(d.size))
 	if d.size <= d.maxDatagram {
 		d.deliver(d.value)
-		d.value = nil // not to be held for the next one
+		d.drop() // not to be held for the next one
 		return nil
 	}
 	for n := d.size; n > 0; n -= min(n, len(kdraftDropped)) {
 		d.deliver(kdraftDropped[:min(n, len(kdraftDropped))])
 	}
 	return nil
+}
+
+// kdraftPage is the unit in which gathered bytes are counted.
+const kdraftPage = 4 << 10
+
+// gather appends to the value.
+func (d *kdraftRecv) gather(p []byte) {
+	d.value = append(d.value, p...)
+	d.count()
+}
+
+// drop lets go of the value.
+func (d *kdraftRecv) drop() {
+	d.value = nil
+	d.count()
+}
+
+// count tells what is held.
+func (d *kdraftRecv) count() {
+	if n := cap(d.value) / kdraftPage * kdraftPage; n != d.pages && d.hold != nil {
+		change := n - d.pages
+		d.pages = n
+		d.hold(change)
+	}
 }
 
 // kdraftDropped stands for the payload of a datagram that the engine drops

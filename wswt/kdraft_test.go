@@ -330,6 +330,33 @@ func TestKDraftHostile(t *testing.T) {
 			p.t.Errorf("the session ended with %v", end)
 		}
 	})
+	kdraftBubble(t, "the connection ends inside a datagram", nil, func(p *kdraftScript) {
+		p.sendFrame(ws.OpBinary, false, make([]byte, 60_000))
+		synctest.Wait()
+		p.nc.Close()
+		p.wantEnded()
+	})
+	kdraftBubble(t, "more half datagrams than memory", &Config{MaxConnectionMemory: 32 << 10}, func(p *kdraftScript) {
+		p.sendFrame(ws.OpBinary, false, make([]byte, 20_000))
+		p.wantIdle("there is room for this")
+		p.sendFrame(ws.OpContinuation, false, make([]byte, 20_000))
+		p.wantClose("and not for that", ws.StatusPolicyViolation, "excessive load")
+		var pe *transport.ProtocolError
+		if end := p.wantEnded(); !errors.As(end, &pe) || pe.Violation != excess {
+			p.t.Errorf("the session ended with %v", end)
+		}
+	})
+	kdraftBubble(t, "memory is given back with each datagram", &Config{MaxConnectionMemory: 128 << 10}, func(p *kdraftScript) {
+		for range 20 {
+			p.sendFrame(ws.OpBinary, false, make([]byte, 20_000))
+			p.sendFrame(ws.OpContinuation, true, make([]byte, 10_000))
+			b := must[[]byte](p.t)(p.s.ReceiveDatagram(p.t.Context()))
+			if len(b) != 29_999 {
+				p.t.Errorf("a datagram of %d bytes", len(b))
+			}
+		}
+		p.wantIdle("nothing is wrong")
+	})
 	kdraftBubble(t, "half a datagram is not held on to after the end", nil, func(p *kdraftScript) {
 		p.sendFrame(ws.OpBinary, false, make([]byte, 60_000))
 		synctest.Wait()
