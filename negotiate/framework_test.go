@@ -22,7 +22,7 @@ import (
 
 // Requirements of the framework (draft-ietf-webtrans-overview) that a dialer meets.
 
-var bothWays = []transport.Protocol{transport.HTTP3, transport.HTTP2}
+var allWays = []transport.Protocol{transport.HTTP3, transport.HTTP2, transport.WebSocket}
 
 func TestFrameworkTLS(t *testing.T) {
 	t.Run("FW-01 FW-07 only https URLs name a server", func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestFrameworkConsent(t *testing.T) {
 		})
 	})
 	t.Run("FW-06 the caller's Origin arrives", func(t *testing.T) {
-		for _, p := range bothWays {
+		for _, p := range allWays {
 			inWorld(t, worldOptions{handler: func(rw http.ResponseWriter, r *http.Request) {
 				s, err := Upgrade(rw, r, &transport.UpgradeOptions{CheckOrigin: func(r *http.Request) bool { return r.Header.Get("Origin") == "https://page.example" }})
 				if err == nil {
@@ -151,7 +151,7 @@ func TestFrameworkConsent(t *testing.T) {
 		}
 	})
 	t.Run("FW-08 the server's choice of the offered protocols is known", func(t *testing.T) {
-		for _, p := range bothWays {
+		for _, p := range allWays {
 			inWorld(t, worldOptions{handler: func(rw http.ResponseWriter, r *http.Request) {
 				if s, err := Upgrade(rw, r, &transport.UpgradeOptions{Protocols: []string{"b", "c"}, RequireProtocol: true}); err == nil {
 					go echoSession(s)
@@ -247,7 +247,7 @@ func TestFrameworkOpaqueErrors(t *testing.T) {
 
 func TestFrameworkCredentials(t *testing.T) {
 	t.Run("FW-26 client certificates over both transports", func(t *testing.T) {
-		for _, p := range bothWays {
+		for _, p := range allWays {
 			inWorld(t, worldOptions{setup: func(s *Server) { s.TLSConfig.ClientAuth = tls.RequireAnyClientCert }}, func(t *testing.T, w *world) {
 				d := w.dialer()
 				d.Transports = []transport.Protocol{p}
@@ -263,7 +263,7 @@ func TestFrameworkCredentials(t *testing.T) {
 		}
 	})
 	t.Run("FW-26 hashes over both transports, any host name", func(t *testing.T) {
-		for _, p := range bothWays {
+		for _, p := range allWays {
 			inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
 				for _, right := range []bool{true, false} {
 					d := w.dialer()
@@ -300,7 +300,7 @@ func TestFrameworkCredentials(t *testing.T) {
 
 // What both transports must give alike, through the dialer.
 func TestFrameworkParity(t *testing.T) {
-	for _, p := range bothWays {
+	for _, p := range allWays {
 		t.Run("FW-11 FW-12 FW-15 close code and reason arrive over "+p.String(), func(t *testing.T) {
 			ended := make(chan error, 1)
 			inWorld(t, worldOptions{handler: func(rw http.ResponseWriter, r *http.Request) {

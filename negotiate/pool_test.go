@@ -11,7 +11,7 @@ import (
 )
 
 func TestFrameworkPool(t *testing.T) {
-	for _, p := range bothWays {
+	for _, p := range []transport.Protocol{transport.HTTP3, transport.HTTP2} { // a WebSocket is never pooled
 		t.Run("FW-04 FW-24 pooled sessions share a connection over "+p.String(), func(t *testing.T) {
 			inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
 				d := w.dialer()
@@ -91,7 +91,7 @@ func TestFrameworkPool(t *testing.T) {
 		})
 	})
 	t.Run("H2-044 H3-038 a connection that is going away is not asked", func(t *testing.T) {
-		for _, p := range bothWays {
+		for _, p := range allWays {
 			inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
 				d := w.dialer()
 				d.Transports = []transport.Protocol{p}

@@ -51,7 +51,8 @@ func (o Outcome) String() string {
 // MarshalText returns String.
 func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
-// An Attempt is one way that a Dial tried, or would have tried. Times count
+// An Attempt is one way that a Dial tried, or would have tried. A WebSocket that
+// took over the connection of HTTP/2 starts, and is ready, when that ended. Times count
 // from the start of the race; a step that was not reached has a negative time.
 type Attempt struct {
 	Protocol transport.Protocol
@@ -60,14 +61,15 @@ type Attempt struct {
 
 	Outcome   Outcome
 	Started   time.Duration
-	Ready     time.Duration // connection ready, the server's WebTransport settings seen
-	Requested time.Duration // CONNECT sent
+	Ready     time.Duration // connection ready, the server's WebTransport settings seen where there are some
+	Requested time.Duration // the session asked for
 	Ended     time.Duration
 	// Heard says that something came back from the server on this way.
 	Heard bool
 	// Err is the attempt's own error, nil if it had none.
 	Err error
-	// Note says why an attempt without an error did not win.
+	// Note says why an attempt without an error did not win, and of a WebSocket
+	// that did by what road.
 	Note string
 
 	session transport.Session

@@ -2,6 +2,7 @@ package negotiate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/internal/memconn"
+	"github.com/towpath-go/towpath/internal/testcert"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -411,6 +413,24 @@ func TestWebSocketThroughProxy(t *testing.T) {
 	})
 }
 
+func TestWebSocketThroughSOCKS(t *testing.T) {
+	cert := testcert.New(t)
+	addr := serve(t, &Server{TLSConfig: cert.ServerConfig(), Transports: []transport.Protocol{transport.WebSocket}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s, err := Upgrade(w, r, nil); err == nil {
+			go echoSession(s)
+		}
+	})})
+	proxy := socksServer(t, "", "")
+	d := loopbackDialer(t, cert)
+	d.Proxy = http.ProxyURL(proxy)
+	s, r := wantDial(t, d, "https://"+addr+"/", "through the proxy", transport.WebSocket, -1)
+	wantEchoOver(t, s)
+	if a := attemptOf(r, "ws socks5"); a.Outcome != Won {
+		t.Errorf("%v", r)
+	}
+	s.CloseWithError(0, "")
+}
+
 func TestProbeWebSocket(t *testing.T) {
 	inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
 		w.refuse(false, true)
@@ -425,5 +445,34 @@ func TestProbeWebSocket(t *testing.T) {
 		if !rs[2].Open() || rs[2].Attempt.Ready != tlsDial || rs[2].Attempt.Ended != wsThrough || w.dialed.Load() != 2 {
 			t.Errorf("ws: %+v, %d TLS dials", rs[2], w.dialed.Load())
 		}
+	})
+}
+
+// The report of a dial through a middlebox that speaks HTTP/1.1 alone.
+func TestWebSocketReport(t *testing.T) {
+	inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+		w.stand(middlebox{alpn: []string{"http/1.1"}})
+		w.router.drop.Store(true)
+		s, r := wantDial(t, w.dialer(), w.url, "UDP dropped", transport.WebSocket, 125*msec+wsThrough)
+		const text = `https://example.com/chat: ws in 245 ms
+  memory      nothing known; head start 250 ms
+  h3 udp4     opening     start 0.0 ms: no connection yet when ws tcp won; nothing came back
+  h2 tcp      failed      start 125 ms end 165 ms: the server chose HTTP/1.1 (ALPN)
+  ws tcp      won         start 165 ms ready 165 ms asked 165 ms end 245 ms: on the same connection`
+		if got := r.String(); got != text {
+			t.Errorf("got\n%s\nwant\n%s", got, text)
+		}
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const object = `{"url":"https://example.com/chat","transport":"ws","ms":245,"resolve_ms":0,"memory":"nothing known","network":"home","head_start_ms":250,"attempts":[` +
+			`{"transport":"h3","network":"udp4","address":"192.0.2.2:443","outcome":"opening","started_ms":0,"heard":false,"note":"no connection yet when ws tcp won; nothing came back"},` +
+			`{"transport":"h2","network":"tcp","address":"example.com:443","outcome":"failed","started_ms":125,"ended_ms":165,"heard":true,"error":"the server chose HTTP/1.1 (ALPN)"},` +
+			`{"transport":"ws","network":"tcp","address":"example.com:443","outcome":"won","started_ms":165,"ready_ms":165,"requested_ms":165,"ended_ms":245,"heard":true,"note":"on the same connection"}]}`
+		if string(b) != object {
+			t.Errorf("got  %s\nwant %s", b, object)
+		}
+		s.CloseWithError(0, "")
 	})
 }
