@@ -189,7 +189,6 @@ func (s *Session) rereadRecvLocked(st *stream) {
 	h := &st.recv
 	switch {
 	case h.state == recvOpen && h.begun:
-		s.abuse.endedCleanly()
 		s.finLocked(st)
 	case h.on(recvEventReopen) == accepted:
 		s.creditLocked(st)
@@ -211,8 +210,7 @@ func (s *Session) rereadSendLocked(st *stream, evidence string) error {
 	}
 	// The one capsule that was sent ended the stream for the peer.
 	h.ended = true
-	switch {
-	case h.buf.n > 0, h.state == sendResetDue && !h.stopRecvd:
+	if h.buf.n > 0 || h.state == sendResetDue && !h.stopRecvd {
 		return &transport.DialectError{Evidence: evidence}
 	}
 	return nil
@@ -284,6 +282,7 @@ func (s *Session) dropHeldLocked() {
 // finLocked ends a receiving part by FIN.
 func (s *Session) finLocked(st *stream) {
 	must(st.recv.on(recvEventFin))
+	s.abuse.endedCleanly()
 	if st.readable != nil {
 		signal(st.readable)
 	}

@@ -316,6 +316,16 @@ func TestDialectSwitch(t *testing.T) {
 			p.wantAlive("nothing was lost")
 		})
 	})
+	t.Run("H2-185 a stream that one 3b ended pays for a reset", func(t *testing.T) {
+		learning(t, capsule.Draft15, func(p *pupil) {
+			p.writeCapsule(wtStream{id: 2, fin: true}, capsule.ResetStream{StreamID: 6}, wtStream{id: 10, data: "x"}, wtStream{id: 10, data: "y"})
+			p.wantLearned("two capsules", transport.DialectDraft15)
+			p.writeCapsule(capsule.ResetStream{StreamID: 14})
+			p.wantAlive("one is allowed, and one was paid for")
+			p.writeCapsule(capsule.ResetStream{StreamID: 18})
+			p.wantViolation("the third", transport.ViolationExcess)
+		}, func(p *Params) { p.Limits.Resets = Rate{Burst: 1, PerSecond: 1} })
+	})
 	t.Run("H2-126 a cancelled stream goes on being discarded", func(t *testing.T) {
 		learning(t, capsule.Draft15, func(p *pupil) {
 			p.writeCapsule(capsule.MaxStreamData{StreamID: 0, MaximumStreamData: 1 << 20})

@@ -113,6 +113,15 @@ func TestParity(t *testing.T) {
 			}
 		}
 	}
+	t.Run("H2-111 learned from a limit for a stream that only the peer sends on", func(t *testing.T) {
+		bubble(t, func(t *tester) {
+			t.writeCapsule(capsule.MaxStreamData{StreamID: 3, MaximumStreamData: 16384}, wtStream{id: 3}, wtStream{id: 7})
+			t.wantAlive("an older peer's limit for its own stream")
+			if got := t.open().StreamID(); got != 0 {
+				t.Fatalf("opened %d", got)
+			}
+		}, learnsParity, func(p *Params) { p.Dialect = transport.DialectAuto })
+	})
 	t.Run("H2-078 H2-142 limits go by who opened the stream", func(t *testing.T) {
 		// The limits of the two kinds of bidirectional stream are not mixed up.
 		bubble(t, func(t *tester) {

@@ -194,7 +194,6 @@ func (r *reader) StreamData(p []byte, last bool) error {
 		return nil
 	}
 	if r.fin {
-		s.abuse.endedCleanly()
 		if s.dialect.reading != readingPrior {
 			s.finLocked(st)
 			return nil
