@@ -59,7 +59,7 @@ var rooms = []room{
 	{name: "wswt",
 		imports: []string{"transport", "capsule", "internal/session", "internal/sessionstate", "internal/handshake", "internal/cork",
 			"github.com/gobwas/ws", "golang.org/x/net/http/httpguts"},
-		tests: []string{"transport/transporttest", "h2wt", "internal/memconn", "internal/testcert"}},
+		tests: []string{"transport/transporttest", "h2wt", "internal/h2test", "internal/memconn", "internal/testcert"}},
 	{name: "h3wt",
 		imports: []string{"transport", "capsule", "internal/sessionstate", "internal/handshake",
 			"internal/gate", "internal/deadline", "github.com/dunglas/httpsfv", "github.com/quic-go/quic-go/...", "golang.org/x/net/http/httpguts"},
