@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -31,6 +32,7 @@ var (
 
 const (
 	failsCodes    = "Codes of streams above 255 arrive as 255 when fails-components sends them; what it receives is not cut."
+	failsStreams  = "In one session Towpath can open 100 bidirectional streams, ever: fails-components does not count those that have ended. Its option `%s` sets the number."
 	failsSessions = "Each session of fails-components' client has an HTTP/2 connection of its own."
 )
 
@@ -42,7 +44,12 @@ func TestFailsComponentsClient(t *testing.T) {
 		server: newTowpathServer(t, opts, heard.config(transport.DialectAuto), transport.HTTP2),
 	}
 	defer heard.want(t, "legacy", "announced", "swapped")
-	measure(t, failsClient, l, exceptions{
+	measure(t, failsClient, l, thorough(exceptions{
+		serverStreams: {partly: fmt.Sprintf(failsStreams, "initialBidirectionalSendStreams"), show: func(t *testing.T, l link) {
+			thorough(nil)[serverStreams].show(t, l)
+			client, server := l.session(t)
+			wantLastStream(t, server.(towpathEnd), client)
+		}},
 		resetCode: {partly: failsCodes, show: func(t *testing.T, l link) {
 			resets(t, l, 254, wideCode)
 			resetsLearnt(t, l, 256, wideCode, 255, wideCode)
@@ -53,13 +60,14 @@ func TestFailsComponentsClient(t *testing.T) {
 		}},
 		severalSessions: {partly: failsSessions, show: func(t *testing.T, l link) {
 			scenarios[severalSessions](t, l)
+			endBesideOthers(t, l, true)
 			_, a := l.session(t)
 			_, b := l.session(t)
 			if a, b := remote(a), remote(b); a == b {
 				t.Errorf("two sessions came from %s", a)
 			}
 		}},
-	})
+	}))
 }
 
 // remote returns the address that a session of this library has as the peer's.
@@ -79,20 +87,26 @@ func TestFailsComponentsOrigin(t *testing.T) {
 
 // A failsClientLink has their client and our server.
 type failsClientLink struct {
-	client *process
-	server *towpathServer
+	client  *process
+	server  *towpathServer
+	streams int // as in order
 }
 
 func (l *failsClientLink) session(t *testing.T, offer ...string) (client, server end) {
 	t.Helper()
 	ctx := limited(t)
-	return failsDial(t, ctx, l.client, l.server.url("/"), l.server.cert.Hash(), offer), l.server.accept(t, ctx)
+	return failsDial(t, ctx, l.client, l.server.url("/"), l.server.cert.Hash(), l.streams, offer), l.server.accept(t, ctx)
 }
 
 func TestFailsComponentsServer(t *testing.T) {
 	heard := &dialects{}
 	defer heard.want(t, "legacy", "announced", "swapped")
-	measure(t, failsServer, newFailsServerLink(t, heard.config(transport.DialectAuto)), exceptions{
+	measure(t, failsServer, newFailsServerLink(t, heard.config(transport.DialectAuto), 0), thorough(exceptions{
+		bidi: {partly: fmt.Sprintf(failsStreams, "initialBidirectionalStreams"), show: func(t *testing.T, l link) {
+			thorough(nil)[bidi].show(t, l)
+			client, server := l.session(t)
+			wantLastStream(t, client.(towpathEnd), server)
+		}},
 		resetCode: {partly: failsCodes, show: func(t *testing.T, l link) {
 			resets(t, l, wideCode, 254)
 			resetsLearnt(t, l, wideCode, 256, wideCode, 255)
@@ -101,7 +115,7 @@ func TestFailsComponentsServer(t *testing.T) {
 			stops(t, l, wideCode, 254)
 			stopsLearnt(t, l, wideCode, 256, wideCode, 255)
 		}},
-	})
+	}))
 }
 
 // A failsServerLink has our client and their server.
@@ -111,11 +125,11 @@ type failsServerLink struct {
 	url    string
 }
 
-func newFailsServerLink(t *testing.T, config *transport.Config) *failsServerLink {
+func newFailsServerLink(t *testing.T, config *transport.Config, streams int) *failsServerLink {
 	t.Helper()
 	cert := testcert.New(t)
 	l := &failsServerLink{dialer: newTowpathDialer(t, cert, config, transport.HTTP2)}
-	l.server, l.url = failsListen(t, cert)
+	l.server, l.url = failsListen(t, cert, streams)
 	return l
 }
 
@@ -124,6 +138,77 @@ func (l *failsServerLink) session(t *testing.T, offer ...string) (client, server
 	ctx := limited(t)
 	client = dialTowpath(t, ctx, l.dialer, l.url, offer)
 	return client, failsAccept(t, ctx, l.server)
+}
+
+// wantLastStream opens bidirectional streams, one after the other, until there
+// can be no more.
+func wantLastStream(t *testing.T, asks towpathEnd, answers end) {
+	t.Helper()
+	ctx := limited(t)
+	for range 100 {
+		must(t, echo(ctx, asks, answers, false, "asked"))
+	}
+	// What the other end has to say of the streams has come before this.
+	must(t, datagram(ctx, answers, asks, "after all of them"))
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := asks.open(over, false); !errors.Is(err, transport.ErrStreamLimit) {
+		t.Errorf("stream 101: %v", err)
+	}
+}
+
+// TestFailsComponentsManyStreams opens more streams than the limits allow at
+// once, one after the other: all limits grow but the one that is set here.
+func TestFailsComponentsManyStreams(t *testing.T) {
+	const count = 2*transport.DefaultMaxIncomingStreams + 1
+	for name, l := range failsLinks(t, count) {
+		t.Run(name, func(t *testing.T) {
+			ctx := limited(t)
+			client, server := l.session(t)
+			for range count {
+				for _, dir := range [][2]end{{client, server}, {server, client}} {
+					must(t, echo(ctx, dir[0], dir[1], false, "asked"))
+					must(t, oneWay(ctx, dir[0], dir[1], "told"))
+				}
+			}
+		})
+	}
+}
+
+// TestFailsComponentsDies: the session of a process that dies ends with an error
+// that says so.
+func TestFailsComponentsDies(t *testing.T) {
+	for name, l := range failsLinks(t, 0) {
+		t.Run(name, func(t *testing.T) {
+			ctx := limited(t)
+			client, server := l.session(t)
+			asked(t, ctx, client, server)
+			ours, theirs := client, server
+			if p, ok := client.(processEnd); ok {
+				ours, theirs = server, p
+			}
+			theirs.(processEnd).p.kill()
+			_, _, err := ours.closed(ctx)
+			var ended *transport.SessionError
+			if !errors.As(err, &ended) || !ended.Remote || ended.Err == nil {
+				t.Errorf("the session ended with %v", err)
+			}
+		})
+	}
+}
+
+// failsLinks are links of both rows. Streams is how many bidirectional streams
+// fails-components takes, 0 for its default.
+func failsLinks(t *testing.T, streams int) map[string]link {
+	t.Helper()
+	opts := &transport.UpgradeOptions{Protocols: []string{"second"}, AllowOriginWithoutScheme: true}
+	return map[string]link{
+		"client": &failsClientLink{
+			client: node(t, "fails-components.mjs"), streams: streams,
+			server: newTowpathServer(t, opts, nil, transport.HTTP2),
+		},
+		"server": newFailsServerLink(t, nil, streams),
+	}
 }
 
 // TestFailsComponentsAlone has fails-components at both ends, so that what this
@@ -152,26 +237,26 @@ func newFailsLink(t *testing.T) *failsLink {
 	t.Helper()
 	cert := testcert.New(t)
 	l := &failsLink{client: node(t, "fails-components.mjs"), hash: cert.Hash()}
-	l.server, l.url = failsListen(t, cert)
+	l.server, l.url = failsListen(t, cert, 0)
 	return l
 }
 
 func (l *failsLink) session(t *testing.T, offer ...string) (client, server end) {
 	t.Helper()
 	ctx := limited(t)
-	return failsDial(t, ctx, l.client, l.url, l.hash, offer), failsAccept(t, ctx, l.server)
+	return failsDial(t, ctx, l.client, l.url, l.hash, 0, offer), failsAccept(t, ctx, l.server)
 }
 
 // failsDial dials with their client, and closes the session when the test ends.
-func failsDial(t *testing.T, ctx context.Context, p *process, url string, hash [sha256.Size]byte, offer []string) end {
+func failsDial(t *testing.T, ctx context.Context, p *process, url string, hash [sha256.Size]byte, streams int, offer []string) end {
 	t.Helper()
-	a, err := p.do(ctx, order{Op: "dial", URL: url, Hash: hash[:], Protocols: offer})
+	a, err := p.do(ctx, order{Op: "dial", URL: url, Hash: hash[:], Streams: streams, Protocols: offer})
 	must(t, err)
 	e := p.end(a)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := e.close(ctx, 0, ""); err != nil {
+		if err := e.close(ctx, 0, ""); err != nil && !p.killed {
 			t.Errorf("closing: %v", err)
 		}
 	})
@@ -179,11 +264,11 @@ func failsDial(t *testing.T, ctx context.Context, p *process, url string, hash [
 }
 
 // failsListen starts their server.
-func failsListen(t *testing.T, cert *testcert.Cert) (p *process, url string) {
+func failsListen(t *testing.T, cert *testcert.Cert, streams int) (p *process, url string) {
 	t.Helper()
 	p = node(t, "fails-components.mjs")
 	certPEM, keyPEM := pemOf(t, cert)
-	a, err := p.do(limited(t), order{Op: "listen", Cert: certPEM, Key: keyPEM, Protocols: []string{"second"}})
+	a, err := p.do(limited(t), order{Op: "listen", Cert: certPEM, Key: keyPEM, Streams: streams, Protocols: []string{"second"}})
 	must(t, err)
 	return p, fmt.Sprintf("https://127.0.0.1:%d/", a.Result.Port)
 }

@@ -18,7 +18,7 @@ func TestFailsComponentsInPieces(t *testing.T) {
 	opts := &transport.UpgradeOptions{AllowOriginWithoutScheme: true}
 	server := newTowpathServer(t, opts, nil, transport.HTTP2)
 	ctx := limited(t)
-	client := failsDial(t, ctx, node(t, "fails-components.mjs"), "https://"+pieces(t, server.addr)+"/", server.cert.Hash(), nil)
+	client := failsDial(t, ctx, node(t, "fails-components.mjs"), "https://"+pieces(t, server.addr)+"/", server.cert.Hash(), 0, nil)
 	s := server.accept(t, ctx)
 	for _, name := range []string{"stream 0", "stream 4"} {
 		st, err := s.open(ctx, false)

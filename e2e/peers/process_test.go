@@ -34,6 +34,8 @@ type order struct {
 	Cert      string   `json:"cert,omitempty"`
 	Key       string   `json:"key,omitempty"`
 	Protocols []string `json:"protocols,omitempty"`
+	// Streams is how many bidirectional streams the other end may open.
+	Streams int `json:"streams,omitempty"`
 	// Subprotocol is the WebSocket subprotocol that is offered alone.
 	Subprotocol string `json:"subprotocol,omitempty"`
 }
@@ -74,6 +76,8 @@ type process struct {
 	log   logTail
 	gone  chan struct{} // closed when its output has ended
 
+	killed bool // by the test, which alone looks at it
+
 	mu      sync.Mutex // guards the following
 	next    int
 	waiting map[int]chan answer
@@ -98,11 +102,17 @@ func startProcess(t *testing.T, dir, name string, args ...string) *process {
 	return p
 }
 
+// kill ends the process without a word.
+func (p *process) kill() {
+	p.killed = true
+	p.cmd.Process.Kill()
+}
+
 func (p *process) stop(t *testing.T) {
 	p.stdin.Close()
 	kill := time.AfterFunc(5*time.Second, func() { p.cmd.Process.Kill() })
 	<-p.gone
-	if err := p.cmd.Wait(); err != nil {
+	if err := p.cmd.Wait(); err != nil && !p.killed {
 		t.Errorf("%v: %v", p.cmd.Args, err)
 	}
 	kill.Stop()

@@ -30,7 +30,7 @@ class Stream {
   }
 
   async write({ data }) {
-    const bytes = decode(data)
+    const bytes = decode(data ?? '')
     for (let i = 0; i < bytes.length; i += 0x10000) {
       await this.writer.ready
       await this.writer.write(bytes.slice(i, i + 0x10000))
@@ -150,7 +150,7 @@ export class Ends {
       }
       case 'sendDatagram':
         s.datagramWriter ??= (s.session.datagrams.createWritable?.() ?? s.session.datagrams.writable).getWriter()
-        return s.datagramWriter.write(decode(order.data))
+        return s.datagramWriter.write(decode(order.data ?? ''))
       case 'receiveDatagram': {
         const { value, done } = await s.datagrams.read()
         if (done) throw new Error('the session has ended')

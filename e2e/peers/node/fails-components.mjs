@@ -12,6 +12,7 @@ obey(async (order) => {
       const session = new WebTransport(order.url, {
         forceReliable: true,
         protocols: order.protocols,
+        initialBidirectionalSendStreams: order.streams, // those that it receives
         serverCertificateHashes: [{ algorithm: 'sha-256', value: Buffer.from(order.hash, 'base64') }]
       })
       session.closed.catch(() => {})
@@ -29,7 +30,14 @@ obey(async (order) => {
       return ends.add(session)
     }
     case 'listen': {
-      const server = new Http2Server({ host: '127.0.0.1', port: 0, secret: 'of no use', cert: order.cert, privKey: order.key })
+      const server = new Http2Server({
+        host: '127.0.0.1',
+        port: 0,
+        secret: 'of no use',
+        cert: order.cert,
+        privKey: order.key,
+        initialBidirectionalStreams: order.streams
+      })
       server.setRequestCallback(async ({ header }) => {
         const offers = header['wt-available-protocols'] ?? []
         const selectedProtocol = order.protocols.find((p) => offers.includes(p))
