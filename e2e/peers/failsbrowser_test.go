@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/towpath-go/towpath/transport"
@@ -27,6 +28,10 @@ func TestFailsComponentsBrowser(t *testing.T) {
 	for version, r := range map[string]*row{"kDraft1": failsBrowser1, "kDraft2": failsBrowser2} {
 		t.Run(version, func(t *testing.T) {
 			measure(t, r, newFailsBrowserLink(t, "webtransport_"+version), exceptions{
+				serverStreams: {partly: fmt.Sprintf(failsStreams, "initialBidirectionalSendStreams"), show: func(t *testing.T, l link) {
+					scenarios[serverStreams](t, l)
+					wantLastStream(t, l, true)
+				}},
 				resetCode: {partly: failsCodes, show: func(t *testing.T, l link) {
 					resets(t, l, 254, wideCode)
 					resetsLearnt(t, l, 256, wideCode, 255, wideCode)
@@ -67,10 +72,14 @@ func TestFailsComponentsBrowserOwnClose(t *testing.T) {
 // TestFailsComponentsBrowserManyStreams opens more streams than the limits
 // allow at once, one after the other.
 func TestFailsComponentsBrowserManyStreams(t *testing.T) {
+	const count = 2*transport.DefaultMaxIncomingStreams + 1
 	ctx := limited(t)
-	client, server := newFailsBrowserLink(t, "webtransport_kDraft1").session(t)
-	for range 2*transport.DefaultMaxIncomingStreams + 1 {
+	l := newFailsBrowserLink(t, "webtransport_kDraft1")
+	l.streams = count // the one limit that never grows
+	client, server := l.session(t)
+	for range count {
 		must(t, echo(ctx, client, server, false, "asked"))
+		must(t, echo(ctx, server, client, false, "asked"))
 		must(t, oneWay(ctx, client, server, "told"))
 		must(t, oneWay(ctx, server, client, "told"))
 	}
@@ -82,6 +91,7 @@ type failsBrowserLink struct {
 	server      *towpathServer
 	cert        string
 	subprotocol string
+	streams     int // as in order
 }
 
 func newFailsBrowserLink(t *testing.T, subprotocol string) *failsBrowserLink {
@@ -94,7 +104,7 @@ func newFailsBrowserLink(t *testing.T, subprotocol string) *failsBrowserLink {
 func (l *failsBrowserLink) session(t *testing.T, offer ...string) (client, server end) {
 	t.Helper()
 	ctx := limited(t)
-	a, err := l.client.do(ctx, order{Op: "dial", URL: l.server.url("/"), Cert: l.cert, Subprotocol: l.subprotocol, Protocols: offer})
+	a, err := l.client.do(ctx, order{Op: "dial", URL: l.server.url("/"), Cert: l.cert, Subprotocol: l.subprotocol, Streams: l.streams, Protocols: offer})
 	must(t, err)
 	client = l.client.end(a)
 	t.Cleanup(func() {

@@ -31,7 +31,10 @@ const ends = new Ends((code) => Object.assign(new Error('aborted'), { code }))
 obey(async (order) => {
   if (order.op !== 'dial') return ends.do(order)
   dialing = order
-  const session = new WebTransportPolyfill(order.url, { protocols: order.protocols })
+  const session = new WebTransportPolyfill(order.url, {
+    protocols: order.protocols,
+    initialBidirectionalSendStreams: order.streams // those that it receives
+  })
   session.closed.catch(() => {})
   await session.ready
   return ends.add(session)
