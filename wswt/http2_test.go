@@ -193,9 +193,13 @@ func TestHTTP2(t *testing.T) {
 			p.WriteHeaders(1, false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "https", ":authority", "example.com", ":path", "/",
 				"sec-websocket-version", "13", "sec-websocket-protocol", Subprotocol)
 			a := <-s.upgraded
-			stop := make(chan struct{})
-			defer close(stop)
+			stop, stopped := make(chan struct{}), make(chan struct{})
+			defer func() {
+				close(stop)
+				<-stopped
+			}()
 			go func() { // the HTTP/2 connection is alive, the WebSocket is not
+				defer close(stopped)
 				for i := byte(0); ; i++ {
 					select {
 					case <-stop:
