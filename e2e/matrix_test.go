@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -30,17 +32,35 @@ var (
 
 // TestMatrix runs the conformance suite over real sockets on loopback: each
 // backend alone, and each as the negotiation brings it about. A WebSocket by
-// itself, also over HTTP/2, is in the conformance tests of package wswt.
+// itself, also over HTTP/2, is in the conformance tests of package wswt. They
+// run side by side, since most of their time is waiting, and no case asserts
+// that something happens quickly.
 func TestMatrix(t *testing.T) {
-	t.Run("h2wt", func(t *testing.T) { transporttest.TestSession(t, pairH2, h2Caps) })
-	t.Run("h3wt", func(t *testing.T) { transporttest.TestSession(t, pairH3, h3Caps) })
-	t.Run("negotiated", func(t *testing.T) { transporttest.TestSession(t, pairNegotiated(), h3Caps) })
-	t.Run("negotiated without UDP", func(t *testing.T) {
-		transporttest.TestSession(t, pairNegotiated(transport.HTTP2), h2Caps)
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() { // after all of them
+		for range 1000 {
+			if runtime.NumGoroutine() <= before {
+				return
+			}
+			<-time.After(10 * time.Millisecond)
+		}
+		t.Errorf("%d goroutines before, %d after", before, runtime.NumGoroutine())
 	})
-	t.Run("negotiated with HTTP/1.1 alone", func(t *testing.T) {
-		transporttest.TestSession(t, pairNegotiated(transport.WebSocket), wsCaps)
-	})
+	for name, backend := range map[string]struct {
+		pair transporttest.MakePair
+		caps transporttest.Caps
+	}{
+		"h2wt":                           {pairH2, h2Caps},
+		"h3wt":                           {pairH3, h3Caps},
+		"negotiated":                     {pairNegotiated(), h3Caps},
+		"negotiated without UDP":         {pairNegotiated(transport.HTTP2), h2Caps},
+		"negotiated with HTTP/1.1 alone": {pairNegotiated(transport.WebSocket), wsCaps},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			transporttest.TestSession(t, backend.pair, backend.caps)
+		})
+	}
 }
 
 // An acceptor is an http.Handler that upgrades each session and hands it over.

@@ -8,8 +8,14 @@
 package transporttest
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"runtime"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,10 +129,10 @@ func (tc *testCase) test(t *testing.T, mk MakePair, caps Caps) {
 			name = "from the server"
 		}
 		t.Run(name, func(t *testing.T) {
-			if caps.Bubble {
+			if caps.Bubble { // fails by itself when goroutines are left
 				synctest.Test(t, func(t *testing.T) { tc.once(t, mk, caps, aIsClient) })
 			} else {
-				tc.once(t, mk, caps, aIsClient)
+				withoutLeak(t, func() { tc.once(t, mk, caps, aIsClient) })
 			}
 		})
 	}
@@ -139,7 +145,6 @@ const (
 )
 
 func (tc *testCase) once(t *testing.T, mk MakePair, caps Caps, aIsClient bool) {
-	goroutines := runtime.NumGoroutine()
 	a, b := tc.a, tc.b
 	client, server := &a, &b
 	if !aIsClient {
@@ -169,23 +174,47 @@ func (tc *testCase) once(t *testing.T, mk MakePair, caps Caps, aIsClient bool) {
 		e.background.Wait()
 		watchdog.Stop()
 		last.Stop()
-		if !caps.Bubble { // a bubble fails by itself when goroutines are left
-			wantGoroutines(t, goroutines)
-		}
 	}()
 	tc.run(e)
 }
 
-// wantGoroutines waits until no more than n goroutines are left: one that has
-// told of its end may still be about to end.
-func wantGoroutines(t testing.TB, n int) {
-	for range 1000 {
-		if runtime.NumGoroutine() <= n {
-			return
+// labels numbers the runs of withoutLeak.
+var labels atomic.Int64
+
+// withoutLeak runs f, and waits until none of the goroutines is left that f
+// started and those in turn, while other tests run: one that has told of its
+// end may still be about to end. Timers' goroutines have no label and are not
+// seen.
+func withoutLeak(t testing.TB, f func()) {
+	label := strconv.FormatInt(labels.Add(1), 10)
+	pprof.Do(context.Background(), pprof.Labels("transporttest", label), func(context.Context) {
+		defer func() {
+			for range 1000 {
+				if labelled(label) <= 1 { // this one
+					return
+				}
+				<-time.After(10 * time.Millisecond)
+			}
+			t.Errorf("%d goroutines are left after the pair was stopped\n%s", labelled(label)-1, stacks())
+		}()
+		f()
+	})
+}
+
+// labelled counts the goroutines with a label of withoutLeak.
+func labelled(label string) int {
+	var profile bytes.Buffer
+	pprof.Lookup("goroutine").WriteTo(&profile, 1)
+	all, same := 0, 0
+	for line := range strings.Lines(profile.String()) {
+		// Each stack is "count @ addresses", its labels, and its functions.
+		if n, _, ok := strings.Cut(line, " @ "); ok {
+			same, _ = strconv.Atoi(n)
+		} else if strings.HasPrefix(line, "# labels: ") && strings.Contains(line, `"transporttest":"`+label+`"`) {
+			all += same
 		}
-		<-time.After(10 * time.Millisecond)
 	}
-	t.Errorf("%d goroutines before the pair was made, %d after it was stopped\n%s", n, runtime.NumGoroutine(), stacks())
+	return all
 }
 
 func stacks() string {

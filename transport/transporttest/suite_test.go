@@ -1,10 +1,13 @@
 package transporttest
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 var refCaps = Caps{Bubble: true, ExactPriority: true, ReliableDatagrams: true, ConfiguredDatagramSize: true, SendBuffer: true, DenseStreamIDs: true}
@@ -117,6 +120,48 @@ func TestFaultsAreFound(t *testing.T) {
 			} else if !strings.Contains(string(out), "FAIL: TestFaulty") && !strings.Contains(string(out), "panic: ") {
 				t.Errorf("%v without a failing case\n%s", err, out)
 			}
+		})
+	}
+}
+
+// A recorder takes errors in place of a test that must not fail.
+type recorder struct {
+	testing.TB
+	errors []string
+}
+
+func (r *recorder) Errorf(format string, args ...any) {
+	r.errors = append(r.errors, fmt.Sprintf(format, args...))
+}
+
+// TestLeaksAreFound: in real time too, and not those of other tests.
+func TestLeaksAreFound(t *testing.T) {
+	for name, tt := range map[string]struct {
+		left int
+		run  func(block chan struct{})
+	}{
+		"none":       {0, func(block chan struct{}) {}},
+		"one":        {1, func(block chan struct{}) { go func() { <-block }() }},
+		"grandchild": {1, func(block chan struct{}) { go func() { go func() { <-block }() }() }},
+		"two of one kind": {2, func(block chan struct{}) {
+			for range 2 {
+				go func() { <-block }()
+			}
+		}},
+		"one that ends late": {0, func(block chan struct{}) { go func() { <-time.After(time.Second) }() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				block := make(chan struct{})
+				go func() { withoutLeak(t, func() { <-block }) }() // another test, with its own goroutines
+				r := &recorder{TB: t}
+				withoutLeak(r, func() { tt.run(block) })
+				want := fmt.Sprintf("%d goroutines are left", tt.left)
+				if tt.left == 0 && len(r.errors) > 0 || tt.left > 0 && (len(r.errors) != 1 || !strings.HasPrefix(r.errors[0], want)) {
+					t.Errorf("%.200q, want that %d are left", r.errors, tt.left)
+				}
+				close(block)
+			})
 		})
 	}
 }
