@@ -2,9 +2,9 @@ package wswt
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,7 +14,6 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/towpath-go/towpath/capsule"
-	"github.com/towpath-go/towpath/internal/memconn"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -266,6 +265,39 @@ func TestServerEnds(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("Close does not wait for a peer that reads nothing", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newTestServer(t, nil, nil, nil)
+			defer s.stop()
+			nc, err := s.ln.Dial(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			tc := tls.Client(nc, s.cert.ClientConfig("example.com", "http/1.1"))
+			if _, err := io.WriteString(tc, opening()); err != nil {
+				t.Fatal(err)
+			}
+			a := <-s.upgraded
+			if a.err != nil {
+				t.Fatal(a.err)
+			}
+			for range 5 { // more than the connection takes
+				x, err := a.s.OpenUniStream(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := x.Write(make([]byte, 60_000)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			start := time.Now()
+			s.srv.Close()
+			if d := time.Since(start); d > 2*transport.DefaultCloseTimeout {
+				t.Errorf("Close took %v", d)
+			}
+		})
+	})
 	t.Run("an empty server", func(t *testing.T) {
 		s := NewServer(nil)
 		if err := s.Shutdown(t.Context()); err != nil {
@@ -275,123 +307,4 @@ func TestServerEnds(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-func TestKeepAlive(t *testing.T) {
-	eachSide(t, "a silent peer", nil, func(t *testing.T, p *rawPeer) {
-		start := time.Now()
-		se := p.wantSession()
-		if d := time.Since(start); d != DefaultKeepAlive+DefaultPingTimeout {
-			t.Errorf("ended after %v", d)
-		}
-		if !errors.Is(se, os.ErrDeadlineExceeded) || !se.Remote {
-			t.Errorf("ended with %+v", se)
-		}
-		p.wantEnd()
-		if len(p.pings) != 1 {
-			t.Errorf("%d pings", len(p.pings))
-		}
-	})
-	eachSide(t, "a peer that answers", &Config{KeepAlive: time.Second, PingTimeout: time.Second}, func(t *testing.T, p *rawPeer) {
-		start := time.Now()
-		for range 1000 {
-			f, err := readFrame(p.nc)
-			if err != nil || f.OpCode != ws.OpPing {
-				t.Fatalf("%+v, %v", f.Header, err)
-			}
-			time.Sleep(900 * time.Millisecond)
-			p.write(ws.OpPong, true, f.payload)
-		}
-		if d := time.Since(start); d < 1000*time.Second {
-			t.Errorf("1000 pings in %v", d)
-		}
-		p.close(1000, "")
-		p.wantClose(1000)
-		p.wantEnd()
-	})
-	eachSide(t, "any byte is a sign of life", &Config{KeepAlive: time.Second, PingTimeout: time.Second}, func(t *testing.T, p *rawPeer) {
-		go io.Copy(io.Discard, p.nc) // ends with the connection
-		b := p.encode(ws.OpBinary, true, padding(200))
-		for i := range b {
-			time.Sleep(1900 * time.Millisecond)
-			p.raw(b[i : i+1])
-		}
-		synctest.Wait()
-		if p.s.Context().Err() != nil {
-			t.Errorf("ended with %v", context.Cause(p.s.Context()))
-		}
-		p.srv.Close()
-	})
-	eachSide(t, "none", &Config{KeepAlive: -1}, func(t *testing.T, p *rawPeer) {
-		time.Sleep(time.Hour)
-		p.wantIdle("there is no keep-alive")
-		if len(p.pings) != 0 {
-			t.Errorf("%d pings", len(p.pings))
-		}
-		p.srv.Close()
-	})
-	eachSide(t, "a peer that reads nothing", &Config{KeepAlive: -1}, func(t *testing.T, p *rawPeer) {
-		x, err := p.s.OpenStream(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.other.StallWrites(true)
-		start := time.Now()
-		if _, err := x.Write([]byte("x")); err != nil {
-			t.Fatal(err)
-		}
-		se := p.wantSession()
-		if d := time.Since(start); d != DefaultWriteTimeout || !errors.Is(se, os.ErrDeadlineExceeded) {
-			t.Errorf("ended with %v after %v", se, d)
-		}
-	})
-}
-
-func TestPings(t *testing.T) {
-	eachSide(t, "only the newest of those not answered yet", nil, func(t *testing.T, p *rawPeer) {
-		p.other.StallWrites(true)
-		p.write(ws.OpPing, true, []byte("first")) // its answer waits for the connection
-		synctest.Wait()
-		for _, payload := range []string{"second", "third", "newest"} {
-			p.write(ws.OpPing, true, []byte(payload))
-		}
-		synctest.Wait()
-		p.other.StallWrites(false)
-		if got := p.wantPong(); string(got) != "first" {
-			t.Errorf("pong %q", got)
-		}
-		if got := p.wantPong(); string(got) != "newest" {
-			t.Errorf("pong %q", got)
-		}
-		p.wantIdle("all others were overtaken")
-		p.srv.Close()
-	})
-	for _, client := range []bool{false, true} {
-		t.Run("the round-trip time", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p := connect(t, client, nil, &memconn.Options{Latency: 20 * time.Millisecond})
-				if rtt := p.s.Stats().RTT; rtt >= 0 {
-					t.Errorf("RTT %v before any measurement", rtt)
-				}
-				p.binary(streamCapsule(p.peerStream(), false, "x"))
-				f, err := readFrame(p.nc)
-				if err != nil || f.OpCode != ws.OpPing {
-					t.Fatalf("%+v, %v", f.Header, err)
-				}
-				p.write(ws.OpPong, true, []byte("not that"))
-				p.write(ws.OpPong, true, f.payload)
-				time.Sleep(time.Second)
-				if rtt := p.s.Stats().RTT; rtt != 40*time.Millisecond {
-					t.Errorf("RTT %v, want 40ms", rtt)
-				}
-				p.write(ws.OpPong, true, f.payload)
-				time.Sleep(time.Second)
-				if rtt := p.s.Stats().RTT; rtt != 40*time.Millisecond {
-					t.Errorf("RTT %v after a second answer", rtt)
-				}
-				p.nc.Close()
-				p.wantGone()
-			})
-		})
-	}
 }

@@ -2,6 +2,7 @@ package wswt
 
 import (
 	"errors"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -37,11 +38,23 @@ func (c *conn) writeLoop() {
 	<-c.readDone
 	c.mapping.over()
 	c.sess.Lost(errOver) // does nothing if the session has ended in order
-	_ = c.nc.Close()     // everything was said
+	c.end()
 	if c.onEnd != nil {
 		c.onEnd(c)
 	}
 	close(c.done)
+}
+
+// end closes the connection. Of a peer that has not said Close nobody knows
+// whether it reads, and the TLS alert that says goodbye would wait for it.
+func (c *conn) end() {
+	c.mu.Lock()
+	answered := c.recv == recvClosed
+	c.mu.Unlock()
+	if under, ok := c.nc.(interface{ NetConn() net.Conn }); ok && !answered {
+		_ = under.NetConn().Close()
+	}
+	_ = c.nc.Close() // everything was said
 }
 
 // flush writes what there is to write. It reports false when nothing can follow.
