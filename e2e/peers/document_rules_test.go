@@ -1,6 +1,8 @@
 package peers
 
 import (
+	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 )
@@ -101,6 +103,26 @@ func TestIncompleteDocument(t *testing.T) {
 		rows = spoil(rows, results)
 		if _, err := document(rows, results, sampleRequests()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// TestLockFiles: what npm ci installs is pinned, from whichever registry is set up.
+func TestLockFiles(t *testing.T) {
+	for _, file := range []string{"node/package-lock.json", "../../.ci/node/package-lock.json"} {
+		b, err := os.ReadFile(file)
+		must(t, err)
+		var lock struct {
+			Packages map[string]struct{ Version, Resolved, Integrity string }
+		}
+		must(t, json.Unmarshal(b, &lock))
+		if len(lock.Packages) < 2 {
+			t.Errorf("%s pins nothing", file)
+		}
+		for name, p := range lock.Packages {
+			if p.Resolved != "" || name != "" && (p.Version == "" || p.Integrity == "") {
+				t.Errorf("%s: %s has version %q, resolved %q, integrity %q", file, name, p.Version, p.Resolved, p.Integrity)
+			}
 		}
 	}
 }

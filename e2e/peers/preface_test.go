@@ -8,11 +8,12 @@ transport, and what to set for them.
 
 | with | use | set on Towpath's side |
 |---|---|---|
-| pages in Chromium or Firefox | HTTP/3. Pages never use HTTP/2 for WebTransport. Where UDP is blocked they need a script that falls back to a WebSocket, as @fails-components/webtransport does | ` + "`UpgradeOptions.Origins`" + ` for pages of other origins |
+| pages in Chromium or Firefox | HTTP/3. Chromium 156 and Firefox ESR 153 were never seen to use HTTP/2 for WebTransport in a page. Where UDP is blocked they need a script that falls back to a WebSocket, as @fails-components/webtransport does | ` + "`UpgradeOptions.Origins`" + ` for pages of other origins |
 | clients in Node with @fails-components/webtransport | HTTP/2, by their option ` + "`forceReliable: true`" + ` | ` + "`UpgradeOptions.AllowOriginWithoutScheme: true`" + ` |
 | servers in Node with @fails-components/webtransport | HTTP/2, their ` + "`Http2Server`" + ` | nothing |
 | clients and servers in Go with webtransport-go | HTTP/3. A ` + "`webtransport.Config`" + ` with limits on their side gives several sessions one connection | nothing |
 | other programs with Towpath | HTTP/3, HTTP/2 or WebSocket, whichever is open | nothing |
+| programs in languages without any of these | a WebSocket with the subprotocol ` + "`towpath.capsule.v1`" + `: [websocket.md](websocket.md) | nothing |
 
 The HTTP/2 draft changed the meaning of two capsule types in its revision 15,
 and all other implementations known speak older ones. Towpath finds out by itself
