@@ -7,9 +7,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/towpath-go/towpath/h2wt"
 	"github.com/towpath-go/towpath/internal/testcert"
 	"github.com/towpath-go/towpath/negotiate"
 	"github.com/towpath-go/towpath/transport"
@@ -114,6 +116,35 @@ func TestFailsComponentsServer(t *testing.T) {
 			stopsLearnt(t, l, wideCode, 256, wideCode, 255)
 		}},
 	}))
+}
+
+// TestFailsComponentsServerWays: their server is reached by h2wt.Dial, and by a
+// Dialer that has all ways, of which it chooses HTTP/2.
+func TestFailsComponentsServerWays(t *testing.T) {
+	cert := testcert.New(t)
+	server, url := failsListen(t, cert, 0)
+	for name, dial := range map[string]func(ctx context.Context) (transport.Session, error){
+		"h2wt": func(ctx context.Context) (transport.Session, error) {
+			return h2wt.Dial(ctx, url, cert.ClientConfig("127.0.0.1"), nil)
+		},
+		"negotiate": func(ctx context.Context) (transport.Session, error) {
+			d := &negotiate.Dialer{TLSClientConfig: cert.ClientConfig("127.0.0.1"), Proxy: http.ProxyURL(nil)}
+			t.Cleanup(func() { d.Close() })
+			s, _, err := d.Dial(ctx, url, nil)
+			return s, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := limited(t)
+			s, err := dial(ctx)
+			must(t, err)
+			defer s.CloseWithError(0, "")
+			if p := s.Info().Protocol; p != transport.HTTP2 {
+				t.Errorf("the session is over %v", p)
+			}
+			must(t, echo(ctx, towpathEnd{s}, failsAccept(t, ctx, server), false, "asked"))
+		})
+	}
 }
 
 // A failsServerLink has our client and their server.
