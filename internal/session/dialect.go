@@ -59,11 +59,12 @@ type dialect struct {
 	// was sent that stands behind an end as draft 15 reads it. If the prior
 	// turns out wrong then, the session ends.
 	staked bool
-	held   []heldEnd   // the streams in recvHeld, the oldest first
+	held   []heldEnd   // the streams in recvHeld whose grace runs, in the order in which it began
 	timer  *time.Timer // runs graceOver while there are any
 }
 
-// A heldEnd is a stream whose end is held back, and since when.
+// A heldEnd is a stream whose end is held back, and since when its peer could
+// have shown that it was none.
 type heldEnd struct {
 	st *stream
 	at time.Time
@@ -154,14 +155,13 @@ func (s *Session) decideLocked(to reading, evidence string) error {
 		learned = transport.DialectDraft15
 	}
 	s.eventLocked(event{what: eventDialect, text: evidence, value: uint64(learned)})
-	held := d.held
 	s.dropHeldLocked()
 	if to == readingLegacy {
-		for _, e := range held {
-			s.finLocked(e.st)
-		}
 		for _, st := range s.streams {
-			if st.recv.stop == stopSent {
+			switch {
+			case st.recv.state == recvHeld:
+				s.finLocked(st)
+			case st.recv.stop == stopSent:
 				// It was asked to stop before, and need not answer either. Fill
 				// forgets it, since the capsule at hand may be one of its own.
 				st.recv.waived = true
@@ -237,17 +237,31 @@ func (s *Session) doubtsEndsLocked() bool {
 func closedByPeer(e *transport.SessionError) bool { return e.Remote && e.Err == nil }
 
 // holdLocked holds back the end of a stream, which the last capsule is by the
-// prior. The queue is bounded by the streams that are open: each is in it at
-// most once, for it does not end a second time.
+// prior. A peer that has used up its credit could not go on if it wanted to, so
+// its silence means nothing before it has been given some.
 func (s *Session) holdLocked(st *stream, now time.Time) {
+	h := &st.recv
+	must(h.on(recvEventHold))
+	if h.win.Received() == h.win.Limit() && !h.discards() {
+		h.full = true
+		s.creditLocked(st) // what was read while the capsule came
+		return
+	}
+	s.graceLocked(st, now)
+}
+
+// graceLocked has the end of a stream told after the grace. The queue is bounded
+// by the streams that are open: each is in it at most once, for it does not end a
+// second time.
+func (s *Session) graceLocked(st *stream, from time.Time) {
 	d := &s.dialect
-	must(st.recv.on(recvEventHold))
-	d.held = append(d.held, heldEnd{st, now})
+	st.recv.full = false
+	d.held = append(d.held, heldEnd{st, from})
 	switch {
 	case d.timer == nil:
-		d.timer = time.AfterFunc(finGrace, s.graceOver)
+		d.timer = time.AfterFunc(time.Until(from)+finGrace, s.graceOver)
 	case len(d.held) == 1:
-		d.timer.Reset(finGrace)
+		d.timer.Reset(time.Until(from) + finGrace)
 	}
 }
 

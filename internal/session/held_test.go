@@ -3,7 +3,9 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -249,6 +251,122 @@ func TestHeldEnd(t *testing.T) {
 			}
 			p.wantUndecided("every stream was one capsule")
 		}, withConfig(transport.Config{MaxIncomingUniStreams: 4}))
+	})
+}
+
+// TestHeldEndWithoutCredit is about a capsule that uses up the stream's credit:
+// nothing can follow it until there is more, whether it was FIN or not.
+func TestHeldEndWithoutCredit(t *testing.T) {
+	window := withConfig(transport.Config{InitialStreamWindow: 1000, MaxStreamWindow: 1000, MaxIncomingUniStreams: 1})
+	full := strings.Repeat("x", 1000)
+	readAll := func(p *pupil, st transport.ReceiveStream) {
+		p.Helper()
+		if n, err := io.ReadFull(st, make([]byte, 1000)); err != nil {
+			p.Fatalf("Read = %d, %v", n, err)
+		}
+	}
+	more := capsule.MaxStreamData{StreamID: 2, MaximumStreamData: 2000}
+	for _, late := range []time.Duration{0, finGrace - 1, time.Hour} {
+		t.Run(fmt.Sprintf("H2-127 H2-151 a peer of draft 15 goes on when it can, read after %v", late), func(t *testing.T) {
+			learning(t, capsule.Draft15, func(p *pupil) {
+				p.writeCapsule(wtStream{id: 2, data: full})
+				st := p.acceptUni()
+				time.Sleep(late)
+				readAll(p, st)
+				end := runAsync(p.tester, func() error { _, err := io.ReadFull(st, make([]byte, 4)); return err })
+				p.wantCapsule("credit", more)
+				time.Sleep(finGrace - 1)
+				end.wantWaiting("the grace begins with the credit")
+				p.writeCapsule(wtStream{id: 2, data: "rest", fin: true})
+				p.wantLearned("two capsules", transport.DialectDraft15)
+				p.ok(end.result())
+				p.wantReadError(st, io.EOF)
+			}, window)
+		})
+		t.Run(fmt.Sprintf("the end of a peer of an older draft, read after %v", late), func(t *testing.T) {
+			learning(t, capsule.Legacy, func(p *pupil) {
+				p.writeCapsule(wtStream{id: 2, data: full, fin: true})
+				st := p.acceptUni()
+				time.Sleep(late)
+				readAll(p, st)
+				p.wantCapsule("credit", more)
+				start := time.Now()
+				p.wantReadError(st, io.EOF)
+				if d := time.Since(start); d != finGrace {
+					p.Fatalf("the end came after %v", d)
+				}
+				p.wantCapsule("its place", capsule.MaxStreams{Uni: true, MaximumStreams: 2})
+				p.wantIdle("it has ended")
+			}, window)
+		})
+	}
+	t.Run("the way to the peer and back is added", func(t *testing.T) {
+		learning(t, capsule.Legacy, func(p *pupil) {
+			p.carrier.rtt = 300 * time.Millisecond
+			p.writeCapsule(wtStream{id: 2, data: full, fin: true})
+			st := p.acceptUni()
+			readAll(p, st)
+			if c, ok := p.hear().(capsule.MaxStreamData); !ok || c.StreamID != 2 {
+				p.Fatalf("sent %v", c)
+			}
+			start := time.Now()
+			p.wantReadError(st, io.EOF)
+			if d := time.Since(start); d != finGrace+300*time.Millisecond {
+				p.Fatalf("the end came after %v", d)
+			}
+		}, window)
+	})
+	t.Run("credit was given while the capsule came", func(t *testing.T) {
+		learning(t, capsule.Legacy, func(p *pupil) {
+			b := p.encode(wtStream{id: 2, data: full, fin: true})
+			p.s.Data(b[:len(b)-1])
+			st := p.acceptUni()
+			if _, err := io.ReadFull(st, make([]byte, 999)); err != nil {
+				p.Fatal(err)
+			}
+			p.wantCapsule("credit", capsule.MaxStreamData{StreamID: 2, MaximumStreamData: 1999})
+			p.s.Data(b[len(b)-1:])
+			start := time.Now()
+			p.wantRead(st, "x")
+			p.wantReadError(st, io.EOF)
+			if d := time.Since(start); d != finGrace {
+				p.Fatalf("the end came after %v", d)
+			}
+		}, window)
+	})
+	t.Run("a stream that is not read keeps its place, and a cancelled one does not", func(t *testing.T) {
+		learning(t, capsule.Legacy, func(p *pupil) {
+			p.writeCapsule(wtStream{id: 2, data: full, fin: true})
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if n, _ := p.holds(); n != 0 || !p.knows(2) {
+				p.Fatalf("%d graces run, known %t", n, p.knows(2))
+			}
+			p.acceptUni().CancelRead(7)
+			p.wantIdle("it may have ended")
+			time.Sleep(finGrace)
+			synctest.Wait()
+			if n, _ := p.holds(); n != 0 || p.knows(2) {
+				p.Fatalf("%d graces run, known %t", n, p.knows(2))
+			}
+			if n, memory := p.unread(); n != 0 || memory != 0 {
+				p.Fatalf("%d bytes count as unread, %d are held", n, memory)
+			}
+		}, window)
+	})
+	t.Run("evidence tells the end at once", func(t *testing.T) {
+		learning(t, capsule.Legacy, func(p *pupil) {
+			p.writeCapsule(wtStream{id: 2, data: full, fin: true}, wtStream{id: 0, data: "x"}, wtStream{id: 0, data: "y"})
+			p.wantLearned("two capsules", transport.DialectLegacy)
+			st, start := p.acceptUni(), time.Now()
+			readAll(p, st)
+			p.wantReadError(st, io.EOF)
+			if d := time.Since(start); d != 0 {
+				p.Fatalf("the end came after %v", d)
+			}
+			p.wantCapsule("its place", capsule.MaxStreams{Uni: true, MaximumStreams: 2})
+			p.wantIdle("it has ended")
+		}, window)
 	})
 }
 

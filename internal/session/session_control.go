@@ -182,6 +182,9 @@ func (f *filler) fillStream(st *stream, buf []byte) bool {
 			c := capsule.MaxStreamData{StreamID: st.id, MaximumStreamData: limit}
 			f.control(c.Append(buf))
 			f.sent(c)
+			if r.state == recvHeld {
+				s.graceLocked(st, f.time().Add(s.rtt)) // it cannot know before
+			}
 		}
 	}
 	if h.hasData() && h.credit.Available() == 0 {

@@ -329,6 +329,9 @@ func (st *stream) cancelRead(code transport.StreamErrorCode) {
 	if r.stop == stopDue {
 		s.dirtyLocked(st)
 	}
+	if r.state == recvHeld && r.full {
+		s.graceLocked(st, time.Now()) // no credit follows that it could wait for
+	}
 	if st.readable != nil {
 		signal(st.readable)
 	}

@@ -71,6 +71,7 @@ type recvHalf struct {
 
 	begun    bool // a WT_STREAM has come
 	supposed bool // it came to recvDataRead on the prior alone
+	full     bool // in recvHeld: the peer has had no credit since, and is given some
 	// waived says that the peer need not answer WT_STOP_SENDING, which went
 	// out: the part is over for this side, and anything may still come.
 	waived bool
@@ -203,7 +204,9 @@ func (h *recvHalf) discards() bool { return h.stop != stopNone }
 
 // growing reports whether the peer may be given more credit: never after the
 // application cancelled (H2-147), nor after the end.
-func (h *recvHalf) growing() bool { return h.state == recvOpen && h.stop == stopNone }
+func (h *recvHalf) growing() bool {
+	return h.stop == stopNone && (h.state == recvOpen || h.state == recvHeld && h.full)
+}
 
 // aborted records how an abort is told to the application.
 func (h *recvHalf) aborted(id uint64, code uint32, remote bool) {
