@@ -127,6 +127,13 @@ type conn struct {
 
 // start makes a session of a connection and starts its goroutines.
 func start(p params) *conn {
+	c := newConn(p)
+	c.run()
+	return c
+}
+
+// newConn makes a session of a connection, which begins with run.
+func newConn(p params) *conn {
 	cfg := p.session
 	if cfg == nil {
 		cfg = p.cfg.Session
@@ -170,10 +177,15 @@ func start(p params) *conn {
 	if p.kdraft {
 		c.mapping = newKDraftMapping(c.sess, sp)
 	}
+	return c
+}
+
+// run starts the connection's goroutines. From here it may end at any time, and
+// call onEnd.
+func (c *conn) run() {
 	c.signal()       // Fill is to be called once of our own accord
 	go c.readLoop()  // ends with the connection; writeLoop waits for it
 	go c.writeLoop() // ends when both directions have ended, bounded by conn.bound; done tells
-	return c
 }
 
 // signal has the writer look for what is to be done.

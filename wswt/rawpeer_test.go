@@ -77,8 +77,9 @@ func (p *rawPeer) accept() {
 
 // start starts the connection under test.
 func (p *rawPeer) start() {
-	p.c = start(params{nc: p.other, client: !p.client, cfg: p.srv.cfg, budget: p.srv.budget, onEnd: p.srv.remove})
+	p.c = newConn(params{nc: p.other, client: !p.client, cfg: p.srv.cfg, budget: p.srv.budget, onEnd: p.srv.remove})
 	p.srv.add(p.c)
+	p.c.run()
 	p.s = p.c.sess
 }
 

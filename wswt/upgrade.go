@@ -66,7 +66,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 		return nil, fmt.Errorf("wswt: Upgrade: %w", err)
 	}
 	_ = nc.SetWriteDeadline(time.Time{})
-	c := start(params{
+	c := newConn(params{
 		nc:      nc,
 		early:   early,
 		cfg:     s.cfg,
@@ -80,7 +80,8 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 		budget: s.budget,
 		onEnd:  s.remove,
 	})
-	s.add(c)
+	s.add(c) // before it can end, which takes it out again
+	c.run()
 	return c.sess, nil
 }
 
