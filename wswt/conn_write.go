@@ -54,7 +54,20 @@ func (c *conn) end() {
 	if under, ok := c.nc.(interface{ NetConn() net.Conn }); ok && !answered {
 		_ = under.NetConn().Close()
 	}
-	_ = c.nc.Close() // everything was said
+	c.goodbye(c.nc.Close) // everything was said
+}
+
+// goodbye calls what has TLS write its last alert. Crypto/tls gives that 5 s
+// whatever the deadline was, so at conn.bound the connection is ended under it.
+func (c *conn) goodbye(say func() error) {
+	if under, ok := c.nc.(interface{ NetConn() net.Conn }); ok {
+		c.mu.Lock()
+		bound := c.bound
+		c.mu.Unlock()
+		t := time.AfterFunc(time.Until(bound), func() { _ = under.NetConn().Close() })
+		defer t.Stop()
+	}
+	_ = say() // an error means that it has ended
 }
 
 // flush writes what there is to write. It reports false when nothing can follow.
@@ -176,7 +189,7 @@ func (c *conn) closeSent() {
 	if half, ok := c.nc.(interface{ CloseWrite() error }); ok && broken {
 		// The peer's Close frame could not be told from other bytes, so the end of
 		// the connection is to be its answer.
-		_ = half.CloseWrite() // or it ends at the bound
+		c.goodbye(half.CloseWrite)
 	}
 }
 
@@ -189,6 +202,9 @@ func (c *conn) write(p []byte) bool {
 	_, err := c.nc.Write(p)
 	switch {
 	case err == nil:
+		// TLS writes by itself too, when the peer changes keys, and a deadline
+		// that has passed would fail that and everything after it.
+		c.setWriteDeadline(time.Time{})
 		return true
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.lost(err)
@@ -220,7 +236,7 @@ func (c *conn) setWriteDeadline(t time.Time) {
 	c.mu.Lock()
 	bound := c.bound
 	c.mu.Unlock()
-	if !bound.IsZero() && bound.Before(t) {
+	if !bound.IsZero() && (t.IsZero() || bound.Before(t)) {
 		_ = c.nc.SetWriteDeadline(bound)
 	}
 }

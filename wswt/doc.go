@@ -40,13 +40,15 @@
 // # Goroutines and locks
 //
 // Two goroutines per session, one reading and one writing, none left when the
-// connection has ended. No timers: what is bounded in time are reads and writes,
-// by the connection's deadlines. Each mutex here guards the few fields below it
-// and is held during no I/O, no callback and no call into a session.
+// connection has ended. No timers but one while TLS says goodbye: what is bounded
+// in time are reads and writes, by the connection's deadlines. Each mutex here
+// guards the few fields below it and is held during no I/O, no callback and no
+// call into a session.
 //
 // # Bounds
 //
-// What a client can make a server hold, per session: the bytes counted by
+// What a client can make a server hold, per session: its request's header, which
+// http.Server.MaxHeaderBytes bounds and Info keeps; the bytes counted by
 // Config.MaxConnectionMemory and MaxServerMemory; the state that package
 // internal/session documents; 512 bytes to read from, and 16 KiB more while a long
 // frame comes in; 17 KiB while something is being written. Nothing is sized by a

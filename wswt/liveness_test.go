@@ -12,6 +12,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/towpath-go/towpath/internal/memconn"
+	"github.com/towpath-go/towpath/transport"
 )
 
 func TestKeepAlive(t *testing.T) {
@@ -128,6 +129,62 @@ func TestPings(t *testing.T) {
 				}
 				p.nc.Close()
 				p.wantGone()
+			})
+		})
+	}
+}
+
+// TestTLSWrites is about what TLS writes by itself: alerts, and answers to the
+// peer's change of keys.
+func TestTLSWrites(t *testing.T) {
+	eachSide(t, "no deadline is left that fails them", &Config{KeepAlive: -1}, func(t *testing.T, p *rawPeer) {
+		if err := p.s.SendDatagram([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		p.want(ws.OpBinary)
+		time.Sleep(DefaultWriteTimeout)
+		// As crypto/tls does from Read when the peer asks for new keys. An error
+		// would fail every later Write.
+		if _, err := p.other.Write(nil); err != nil {
+			t.Errorf("a write beside those of the session: %v", err)
+		}
+		p.srv.Close()
+	})
+	for _, tt := range []struct {
+		name string
+		op   ws.OpCode
+		room int // bytes that the connection takes
+	}{
+		{"says Close and reads nothing", ws.OpClose, 0},
+		{"says Close and reads the answer alone", ws.OpClose, 40},
+		{"breaks a rule and reads nothing", ws.OpText, 0},
+		{"breaks a rule and reads the answer alone", ws.OpText, 50},
+	} {
+		t.Run("a goodbye to a peer that "+tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cc, sc := tlsPipe(t)
+				defer cc.NetConn().Close()
+				c := start(params{nc: sc, cfg: new(Config)})
+				send := func(op ws.OpCode) {
+					if err := ws.WriteFrame(cc, ws.MaskFrame(ws.NewFrame(op, true, nil))); err != nil {
+						t.Fatal(err)
+					}
+					synctest.Wait()
+				}
+				send(ws.OpBinary) // has the round-trip time measured
+				wire := sc.NetConn().(*memconn.Conn)
+				if _, err := wire.Write(make([]byte, memconn.DefaultBuffer-wire.Buffered()-tt.room)); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				send(tt.op)
+				if left := memconn.DefaultBuffer - wire.Buffered(); left != 0 {
+					t.Errorf("there is room for %d bytes more", left)
+				}
+				<-c.done
+				if d := time.Since(began); d > 2*transport.DefaultCloseTimeout {
+					t.Errorf("everything had ended after %v", d)
+				}
 			})
 		})
 	}

@@ -85,7 +85,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // Close refuses further sessions with 503 and ends all there are: their peers
 // are sent a Close frame with status 1001. It returns when all connections and
 // their goroutines have ended, which takes at most twice the CloseTimeout of the
-// sessions. It must not be called from a [transport.Trace] function.
+// sessions; of one that is being accepted, also the Config.HandshakeTimeout that
+// the response has. It must not be called from a [transport.Trace] function.
 func (s *Server) Close() error {
 	for _, c := range s.stop(serverClosed) {
 		c.shut()
