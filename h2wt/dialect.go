@@ -79,6 +79,9 @@ func serverAgreement(d transport.Dialect, client h2conn.Settings, request http.H
 	}
 	a := agreement{parity: session.ParityLearn, reason: reasonPrior}
 	_, counts := client.Value(settingEnabled) // which clients did up to draft 10
+	if _, later := client.Value(settingMaxDataBidiRemote); later {
+		counts = false // the limit is draft 14's: WT_ENABLED is there by mistake
+	}
 	fails := isFailsRequest(d, request)
 	_, firefox := request["Sec-Webtransport-Http3-Draft02"]
 	if counts || fails || firefox {

@@ -63,13 +63,14 @@
 // client sends no capsule before the answer. Under DialectAuto, what has not been
 // recognised is handled as follows.
 //
-//   - A server without WT_ENABLED = 1, a client with WT_ENABLED in its SETTINGS,
-//     Firefox, and the client of fails-components show by this that they are older
+//   - A server without WT_ENABLED = 1, a client with WT_ENABLED and without 0x2b66
+//     in its SETTINGS, Firefox, and the client of fails-components show by this that they are older
 //     than draft 15, and have its reading from the beginning.
 //   - Of all others the older reading is supposed. What the peer does with a
 //     stream proves it or disproves it; on proof the session switches, in both
 //     directions. Until then the end of a stream is delayed by up to 100 ms, and
-//     a session that finds out too late ends with a *transport.DialectError.
+//     a session that finds out too late ends with a *transport.DialectError, or is
+//     reset by the peer, to which a stream went on behind its end.
 //   - Peers with the limits 0x2b61 to 0x2b65 and neither WT_ENABLED nor 0x2b66 are
 //     taken for fails-components, whose client opens streams with odd IDs and
 //     whose server those with even ones, unless the first stream that they open

@@ -193,6 +193,22 @@ func TestOpenWebSocketRequest(t *testing.T) {
 		p.WriteHeaders(1, false, ":status", "200")
 		p.WantIdle("a late answer is ignored")
 	})
+	bubble(t, "ctx ends while the server's stream limit is waited for", func(t *testing.T) {
+		p, c, _ := greeted(t, &Config{AcceptWebSocketOnly: true}, append(websocketOnly, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0}))
+		defer p.Close()
+		defer c.Close()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		result := openAsync(ctx, c, nil)
+		p.WantIdle("no stream is allowed")
+		cause := errors.New("enough")
+		cancel(cause)
+		if _, err := result.Result(); !errors.Is(err, cause) {
+			t.Errorf("OpenWebSocket: %v", err)
+		}
+		p.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1})
+		p.WantFrame("acknowledged", h2test.Settings{Ack: true})
+		p.WantIdle("nobody waits any more")
+	})
 	bubble(t, "the server's stream limit is waited for", func(t *testing.T) {
 		p, c, _ := greeted(t, &Config{AcceptWebSocketOnly: true}, append(websocketOnly, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0}))
 		defer p.Close()

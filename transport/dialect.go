@@ -15,7 +15,8 @@ const (
 	// reading of the older drafts, which is that of the peers in the field,
 	// learns from what the peer sends, and tolerates what known peers do. Until
 	// it has learned, Read may tell the end of a stream 100 ms late, and if it
-	// learns too late, the session ends with a [*DialectError].
+	// learns too late, the session ends with a [*DialectError], or the peer
+	// resets it.
 	DialectAuto Dialect = iota
 	// DialectDraft15 is draft 15 exactly, nothing older is accepted. A Towpath
 	// endpoint with DialectAuto recognises one with DialectDraft15.
