@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/internal/testcert"
+	"github.com/towpath-go/towpath/wswt"
 )
 
 // asCommand makes the test binary be the command.
@@ -378,10 +380,34 @@ func TestServeOrigins(t *testing.T) {
 	s := start(t, "--origin", "*.page.example", "--origin", "other.example:8443")
 	for origin, status := range map[string]int{
 		"https://a.page.example": 0, "https://other.example:8443": 0, "https://page.example": 1, "null": 1,
+		"127.0.0.1": 0, "page.example": 1, // as a Node client of fails-components sends it
 	} {
 		if o := invoke(t, "x", "connect", "--cert-hash", s.hash, "--origin", origin, s.url("/echo")); o.status != status {
 			t.Errorf("%s: %+v", origin, o)
 		}
+	}
+}
+
+// TestServeLogsRefusals shows that -v tells why a client got its 403, which the
+// client cannot know.
+func TestServeLogsRefusals(t *testing.T) {
+	h, err := newResources("", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	h.logger = verboseLogger(&log, true)
+	r := httptest.NewRequest(http.MethodGet, "https://127.0.0.1/echo", nil)
+	for name, value := range map[string]string{
+		"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Protocol": wswt.Subprotocol,
+		"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": "https://page.example",
+	} {
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusForbidden || !strings.Contains(log.String(), "session refused") || !strings.Contains(log.String(), "https://page.example") {
+		t.Errorf("status %d, log %q", w.Code, log.String())
 	}
 }
 

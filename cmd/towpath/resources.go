@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -19,11 +20,15 @@ import (
 type resources struct {
 	upgrade transport.UpgradeOptions
 	static  http.Handler // nil: 404
+	logger  *slog.Logger // nil: silence
 }
 
 // newResources makes the handler; root may be empty.
 func newResources(root string, origins []string) (*resources, error) {
-	h := &resources{upgrade: transport.UpgradeOptions{Origins: origins}}
+	h := &resources{upgrade: transport.UpgradeOptions{
+		Origins:                  origins,
+		AllowOriginWithoutScheme: true, // fails-components in Node sends no other
+	}}
 	if root != "" {
 		r, err := os.OpenRoot(root) // nothing outside, whatever links say
 		if err != nil {
@@ -75,8 +80,11 @@ func (h *resources) session(w http.ResponseWriter, r *http.Request, badQuery err
 		return
 	}
 	s, err := negotiate.Upgrade(w, r, &h.upgrade)
-	if err != nil {
-		return // the status is written
+	if err != nil { // the status is written
+		if h.logger != nil {
+			h.logger.Info("session refused", "remote", r.RemoteAddr, "error", err)
+		}
+		return
 	}
 	go f(s) // ends with the session
 }

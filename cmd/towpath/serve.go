@@ -88,6 +88,7 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 		Transports: ps,
 		Logger:     verboseLogger(io.err, c.Verbose),
 	}
+	h.logger = srv.Logger
 	if srv.Logger != nil {
 		srv.Config = &transport.Config{Logger: srv.Logger}
 	}
