@@ -28,6 +28,8 @@
 // 0x190b4d3c, the client opens odd stream IDs, and there is no credit before the
 // first capsules. What a user may notice:
 //
+//   - The request's path has a second slash in front, which http.ServeMux answers
+//     by a redirection that no WebSocket follows. See the example ServeMux.
 //   - Streams that the client opens are 100 of each kind at the start, whatever
 //     Config.Session says: it does not wait to be allowed any.
 //   - A message may have more than Config.MaxMessageSize, up to

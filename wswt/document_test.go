@@ -14,6 +14,25 @@ import (
 	"github.com/towpath-go/towpath/transport"
 )
 
+// TestClientsDocument keeps the handler that docs/clients.md tells to put in
+// front of an http.ServeMux equal to the one of the example.
+func TestClientsDocument(t *testing.T) {
+	text, err := os.ReadFile("../docs/clients.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, found := strings.Cut(strings.ReplaceAll(string(text), "\r\n", "\n"), "```go\n")
+	code, _, ended := strings.Cut(code, "```")
+	example, err := os.ReadFile("example_mux_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	indented := "\t" + strings.ReplaceAll(strings.TrimSuffix(code, "\n"), "\n", "\n\t") + "\n"
+	if !found || !ended || !strings.Contains(strings.ReplaceAll(string(example), "\r\n", "\n"), indented) {
+		t.Errorf("example_mux_test.go does not have\n%s", indented)
+	}
+}
+
 // TestDocument plays the example of docs/websocket.md, as its client, against a
 // server, and compares every byte.
 func TestDocument(t *testing.T) {

@@ -8,8 +8,8 @@ transport, and what to set for them.
 
 | with | use | set on Towpath's side |
 |---|---|---|
-| pages in Chromium or Firefox | HTTP/3. Chromium 156 and Firefox ESR 153 were never seen to use HTTP/2 for WebTransport in a page. Where UDP is blocked they need a script that falls back to a WebSocket, as @fails-components/webtransport does | ` + "`UpgradeOptions.Origins`" + ` for pages of other origins |
-| clients in Node with @fails-components/webtransport | HTTP/2, by their option ` + "`forceReliable: true`" + ` | ` + "`UpgradeOptions.AllowOriginWithoutScheme: true`" + ` |
+| pages in Chromium or Firefox | HTTP/3. Chromium 156 and Firefox ESR 153 were never seen to use HTTP/2 for WebTransport in a page. Where UDP is blocked they need a script that falls back to a WebSocket, as the ` + "`WebTransportPolyfill`" + ` of @fails-components/webtransport does | ` + "`UpgradeOptions.Origins`" + ` for pages of other origins; for the script what stands [below](#pages-behind-an-httpservemux), if there is an ` + "`http.ServeMux`" + ` |
+| clients in Node with @fails-components/webtransport | HTTP/2, by their option ` + "`forceReliable: true`" + ` | ` + "`UpgradeOptions.AllowOriginWithoutScheme: true`" + `, which ` + "`towpath serve`" + ` has. Without it they are answered 403, of which they say "Opening handshake failed." |
 | servers in Node with @fails-components/webtransport | HTTP/2, their ` + "`Http2Server`" + ` | nothing |
 | clients and servers in Go with webtransport-go | HTTP/3. A ` + "`webtransport.Config`" + ` with limits on their side gives several sessions one connection | nothing |
 | other programs with Towpath | HTTP/3, HTTP/2 or WebSocket, whichever is open | nothing |
@@ -28,6 +28,22 @@ for the reason in the note; a test shows that too. "Server-opened streams" are o
 both kinds. "Codes" are those of aborted streams, in both directions. "Close" is
 the code and the reason that the other end learns, "subprotocol" the application
 protocol that the server chooses, "several sessions" three or more at once.
+
+## Pages behind an http.ServeMux
+
+The WebSocket fallback of @fails-components/webtransport asks for ` + "`//chat`" + ` where the
+page says ` + "`/chat`" + `. An ` + "`http.ServeMux`" + ` answers that by a redirection, which a WebSocket
+does not follow. A server with one puts a handler in front:
+
+` + "```go" + `
+handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "//") && wswt.IsUpgrade(r) {
+		r = r.Clone(r.Context())
+		r.URL.Path, r.URL.RawPath = r.URL.Path[1:], ""
+	}
+	mux.ServeHTTP(w, r)
+})
+` + "```" + `
 `
 
 var sectionTitles = [sectionCount]string{
