@@ -69,8 +69,9 @@ type Dialer struct {
 	Proxy func(*http.Request) (*url.URL, error)
 
 	// Pool puts sessions to the same authority on one connection where it can
-	// take them: a WebSocket has a connection of its own. Such sessions share the connection's capacity and fate, and
-	// the server sees that they belong together.
+	// take them: a WebSocket has a connection of its own. Such sessions share
+	// the connection's capacity and fate, and the server sees that they belong
+	// together.
 	Pool bool
 
 	// Store keeps what is remembered of servers. Nil means the Dialer's own

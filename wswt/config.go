@@ -60,7 +60,10 @@ type Config struct {
 	// TLSTerminated says that a proxy in front of the server ends TLS and passes
 	// on requests in the clear over a network that is trusted. Without it a
 	// request that did not come by TLS is refused with 403. Such sessions have
-	// no Info.TLS and export no keying material. Server only.
+	// no Info.TLS and export no keying material, and their RemoteAddr is the
+	// proxy's. The proxy has to pass Host on as it got it, since an Origin is
+	// compared with it, or UpgradeOptions.Origins to name the public host.
+	// Server only.
 	TLSTerminated bool
 
 	// RefuseKDraft switches off the subprotocols webtransport_kDraft1 and

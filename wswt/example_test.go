@@ -39,7 +39,10 @@ func Example() {
 					return
 				}
 				go func() {
-					io.Copy(stream, stream)
+					if _, err := io.Copy(stream, stream); err != nil {
+						stream.CancelWrite(0) // an abort must not look like an end
+						return
+					}
 					stream.Close()
 				}()
 			}
