@@ -51,10 +51,20 @@ func (c *conn) end() {
 	c.mu.Lock()
 	answered := c.recv == recvClosed
 	c.mu.Unlock()
-	if under, ok := c.nc.(interface{ NetConn() net.Conn }); ok && !answered {
+	if !answered {
+		hangUp(c.nc)
+		return
+	}
+	c.goodbye(c.nc.Close)
+}
+
+// hangUp closes a connection without a goodbye of TLS, which would wait for a peer
+// that does not read.
+func hangUp(nc net.Conn) {
+	if under, ok := nc.(interface{ NetConn() net.Conn }); ok {
 		_ = under.NetConn().Close()
 	}
-	c.goodbye(c.nc.Close) // everything was said
+	_ = nc.Close()
 }
 
 // goodbye calls what has TLS write its last alert. Crypto/tls gives that 5 s

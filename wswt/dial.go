@@ -149,7 +149,7 @@ func (r *request) dial(ctx context.Context, tc *tls.Conn, cfg *Config) (transpor
 	defer cancel()
 	resp, early, err := r.exchange(bound, tc)
 	if err != nil {
-		tc.Close()
+		hangUp(tc)
 		if bound.Err() != nil {
 			if _, ok := errors.AsType[*transport.RejectedError](err); !ok {
 				err = context.Cause(bound)
@@ -284,7 +284,7 @@ func (r *request) open(nc net.Conn, early []byte, header http.Header, state *tls
 		err = alpnError("the server selected a subprotocol that was not offered")
 	}
 	if err != nil {
-		nc.Close()
+		hangUp(nc)
 		return nil, err
 	}
 	_ = nc.SetDeadline(time.Time{}) // Read tells if it has ended

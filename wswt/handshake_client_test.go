@@ -197,6 +197,39 @@ func TestDialErrors(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a server that reads nothing", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			cc, sc := tlsPipe(t)
+			defer sc.NetConn().Close()
+			cc.NetConn().(*memconn.Conn).StallWrites(true)
+			start := time.Now()
+			if _, err := DialConn(t.Context(), cc, "https://example.com/", nil, nil); err != errHandshakeTimeout || time.Since(start) != DefaultHandshakeTimeout {
+				t.Errorf("Dial: %v after %v", err, time.Since(start))
+			}
+		})
+	})
+	t.Run("a server that reads the request and nothing more", func(t *testing.T) {
+		for _, answer := range []string{"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "no HTTP\r\n\r\n", "HTTP/1.1 101 x\r\n\r\n"} {
+			synctest.Test(t, func(t *testing.T) {
+				cc, sc := tlsPipe(t)
+				defer sc.NetConn().Close()
+				result := make(chan error, 1)
+				go func() {
+					_, err := DialConn(t.Context(), cc, "https://example.com/", nil, nil)
+					result <- err
+				}()
+				start := time.Now()
+				if _, err := http.ReadRequest(bufio.NewReader(sc)); err != nil {
+					t.Fatal(err)
+				}
+				cc.NetConn().(*memconn.Conn).StallWrites(true)
+				io.WriteString(sc, answer)
+				if err := <-result; err == nil || time.Since(start) != 0 {
+					t.Errorf("Dial: %v after %v", err, time.Since(start))
+				}
+			})
+		}
+	})
 	t.Run("the context ends", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			why := errors.New("why")

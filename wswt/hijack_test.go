@@ -7,10 +7,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/towpath-go/towpath/internal/memconn"
 )
 
 // deadConn is a connection whose peer has gone.
@@ -82,4 +86,21 @@ func TestGoneBefore(t *testing.T) {
 	if srv.count != 0 || len(srv.conns) != 0 {
 		t.Errorf("%d connections are counted and %d kept", srv.count, len(srv.conns))
 	}
+}
+
+// TestAcceptingStalls makes sure that a client that does not take the acceptance
+// holds up the handler for no longer than the handshake may take.
+func TestAcceptingStalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := NewServer(nil)
+		cc, sc := tlsPipe(t)
+		defer cc.NetConn().Close()
+		sc.NetConn().(*memconn.Conn).StallWrites(true)
+		start := time.Now()
+		_, err := srv.Upgrade(hijacker{httptest.NewRecorder(), sc}, openingRequest(), nil)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != DefaultHandshakeTimeout {
+			t.Errorf("Upgrade: %v after %v", err, time.Since(start))
+		}
+		srv.Close()
+	})
 }

@@ -61,7 +61,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 	_ = nc.SetReadDeadline(time.Time{}) // Write tells if it has ended
 	_ = nc.SetWriteDeadline(deadline)
 	if _, err := nc.Write(head); err != nil {
-		nc.Close()
+		hangUp(nc)
 		s.release()
 		return nil, fmt.Errorf("wswt: Upgrade: %w", err)
 	}
