@@ -124,17 +124,27 @@ func (c *Conn) closeSocket() {
 // write writes to the socket within the write timeout.
 func (c *Conn) write(p []byte) error {
 	if d := c.cfg.WriteTimeout; d > 0 {
-		c.nc.SetWriteDeadline(time.Now().Add(d))
+		c.setWriteDeadline(time.Now().Add(d))
 	}
+	_, err := c.nc.Write(p)
+	if err == nil {
+		// TLS writes by itself too, when the peer changes keys, and a deadline
+		// that has passed would fail that and everything after it.
+		c.setWriteDeadline(time.Time{})
+	}
+	return err
+}
+
+// setWriteDeadline sets the deadline of writes, zero for none. One that unlock has
+// set meanwhile is renewed.
+func (c *Conn) setWriteDeadline(t time.Time) {
+	c.nc.SetWriteDeadline(t)
 	c.mu.Lock()
 	ending := c.phase == phaseEnding
 	c.mu.Unlock()
 	if ending {
-		// unlock set this deadline, and the one above may have come after it.
 		c.nc.SetWriteDeadline(time.Now().Add(c.cfg.GoAwayTimeout))
 	}
-	_, err := c.nc.Write(p)
-	return err
 }
 
 // gather fills the buffer with frames, and tells whether they are the last:

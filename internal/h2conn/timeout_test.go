@@ -25,6 +25,16 @@ func within(t *testing.T, p *h2test.Peer, why string, d time.Duration, code http
 }
 
 func TestTimeouts(t *testing.T) {
+	t.Run("no deadline is left behind a write", func(t *testing.T) {
+		serverTest(t, &h2conn.Config{KeepAlive: -1}, func(t *testing.T, s *server) {
+			time.Sleep(time.Minute) // more than WriteTimeout
+			// As crypto/tls does from Read when the peer asks for new keys. An
+			// error would fail every later Write.
+			if _, err := s.nc.Write(nil); err != nil {
+				t.Errorf("a write beside those of the connection: %v", err)
+			}
+		})
+	})
 	t.Run("DS-14 a client that says nothing", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newServer(t, &h2conn.Config{PrefaceTimeout: 3 * time.Second})
