@@ -101,9 +101,6 @@ func newRequest(rawURL string, opts *transport.DialOptions) (*request, error) {
 	if err == nil {
 		err = handshake.CheckRequestHeader(opts.Header)
 	}
-	if err == nil {
-		err = checkHeader(opts.Header)
-	}
 	if err == nil && !httpguts.ValidHeaderFieldValue(opts.Origin) {
 		err = errors.New("the origin is not valid")
 	}

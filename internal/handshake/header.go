@@ -9,11 +9,15 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// requestFields are set by the protocol on a CONNECT request, or mean nothing
-// there; responseFields the same on its answer, and websocketFields on the CONNECT
-// of a WebSocket.
+// requestFields are set by the protocol on the request for a session, or mean
+// nothing there: one list for all ways, so that what a caller sets does not work by
+// one way and fail by another. responseFields are the same on the answer, and
+// websocketFields on the CONNECT of a WebSocket.
 var (
-	requestFields   = []string{OriginField, AvailableProtocols, SelectedProtocol, InitField, CapsuleProtocol, TowpathField, "Host"}
+	requestFields = []string{
+		OriginField, AvailableProtocols, SelectedProtocol, InitField, CapsuleProtocol, TowpathField, "Host",
+		"Sec-Websocket-Key", "Sec-Websocket-Accept", "Sec-Websocket-Version", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions",
+	}
 	responseFields  = []string{AvailableProtocols, SelectedProtocol, InitField, CapsuleProtocol, TowpathField, "Date"}
 	websocketFields = []string{"Sec-Websocket-Key", "Sec-Websocket-Accept", "Sec-Websocket-Version", CapsuleProtocol, "Host"}
 	// bodyFields may not appear on a message whose content is capsules
@@ -23,8 +27,8 @@ var (
 	connectionFields = []string{"Connection", "Proxy-Connection", "Keep-Alive", "Upgrade", "Te", "Trailer"}
 )
 
-// CheckRequestHeader checks the header that an application adds to a CONNECT
-// request: fields that the protocol sets itself, that describe content, or that
+// CheckRequestHeader checks the header that an application adds to the request for
+// a session: fields that the protocol sets itself, that describe content, or that
 // belong to one connection are refused, as are invalid names and values.
 func CheckRequestHeader(h http.Header) error {
 	return check(h, requestFields)
