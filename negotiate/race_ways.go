@@ -154,7 +154,11 @@ func (r *race) judgeError(i int) {
 		r.word, r.wordAt = w.report.Err, time.Now()
 	}
 	if v != tryBelow && i+1 < len(r.runners) && r.runners[i+1].below && r.runners[i+1].state == wayWaiting {
-		r.skip(i+1, "not tried: "+w.report.Name()+" did not reach the server")
+		why := " did not reach the server"
+		if v != tryNext {
+			why = " has the answer"
+		}
+		r.skip(i+1, "not tried: "+w.report.Name()+why)
 	}
 }
 

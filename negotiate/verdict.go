@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"net/http"
+	"slices"
 
 	"github.com/quic-go/quic-go"
 
@@ -80,12 +82,21 @@ func isCertificateError(err error) bool {
 		return true
 	}
 	if te, ok := errors.AsType[*quic.TransportError](err); ok && te.ErrorCode.IsCryptoError() {
-		// RFC 8446 section 6.2: bad_certificate (42) to unknown_ca (48), and
-		// certificate_required (116).
-		alert := uint64(te.ErrorCode) - 0x100
-		return alert >= 42 && alert <= 46 || alert == 48 || alert == 116
+		return slices.Contains(certificateAlerts, tls.AlertError(uint64(te.ErrorCode)-0x100))
 	}
-	return false
+	return sentAlert(err, certificateAlerts...)
+}
+
+// certificateAlerts say that the peer did not accept a certificate, or the lack of
+// one (RFC 8446 section 6.2): bad_certificate (42) to certificate_unknown (46),
+// unknown_ca (48), and certificate_required (116).
+var certificateAlerts = []tls.AlertError{42, 43, 44, 45, 46, 48, 116}
+
+// sentAlert reports whether the peer ended a TLS connection over TCP with one of
+// the alerts. Package tls has no type of its own for those that it received.
+func sentAlert(err error, alerts ...tls.AlertError) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error" && slices.ContainsFunc(alerts, func(a tls.AlertError) bool { return op.Err.Error() == a.Error() })
 }
 
 // marksUDP reports whether a QUIC attempt's failure says that UDP does not work

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -17,16 +15,9 @@ import (
 
 // The third rung.
 
-// noALPN is the TLS alert no_application_protocol (RFC 7301 section 3.2).
+// noALPN is the TLS alert no_application_protocol (RFC 7301 section 3.2): the
+// server accepts none of the application protocols offered.
 const noALPN tls.AlertError = 120
-
-// refusedALPN reports whether a server accepts none of the application protocols
-// offered. Package tls has no type of its own for the alerts that it received
-// over TCP.
-func refusedALPN(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "remote error" && op.Err.Error() == noALPN.Error()
-}
 
 // openWebSocket opens a connection that speaks HTTP/1.1. If HTTP/2 came by one it
 // is that. A server that refuses HTTP/1.1 may still take WebSockets over HTTP/2.
@@ -42,7 +33,7 @@ func (j *job) openWebSocket(ctx context.Context, s signs) (leg, error) {
 		_ = tc.Close()
 	case err == nil:
 		return &wsLeg{job: j, tc: tc}, nil
-	case !refusedALPN(err):
+	case !sentAlert(err, noALPN):
 		return nil, err
 	}
 	if tc, err = j.openTLS(ctx, s, "h2"); err != nil {

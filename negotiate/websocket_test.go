@@ -1,6 +1,7 @@
 package negotiate
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -162,6 +163,9 @@ func TestWebSocketAfterStatus(t *testing.T) {
 					if !ok || rejected.StatusCode != status || w.dialed.Load() != 1 || attemptOf(r, "ws tcp").Started >= 0 {
 						t.Errorf("got %v, %d TLS dials\n%v", err, w.dialed.Load(), r)
 					}
+					if note := attemptOf(r, "ws tcp").Note; note != "not tried: h2 tcp has the answer" {
+						t.Errorf("of the WebSocket the report says %q", note)
+					}
 					return
 				}
 				if err != nil || r.Winner != transport.WebSocket || w.dialed.Load() != 2 || w.requests.Load() != 2 {
@@ -171,6 +175,34 @@ func TestWebSocketAfterStatus(t *testing.T) {
 				s.CloseWithError(0, "")
 			})
 		})
+	}
+}
+
+// A server that wants the client's certificate wants it by every way: nothing is
+// tried after its refusal, which with TLS 1.3 comes behind the handshake.
+func TestNoClientCertificate(t *testing.T) {
+	for _, p := range []transport.Protocol{transport.HTTP2, transport.WebSocket} {
+		for _, ts := range [][]transport.Protocol{nil, {p}} {
+			t.Run(fmt.Sprint(p, ts), func(t *testing.T) {
+				inWorld(t, worldOptions{setup: func(s *Server) {
+					s.TLSConfig.ClientAuth = tls.RequireAnyClientCert
+					if p == transport.WebSocket {
+						s.Transports = []transport.Protocol{p}
+					}
+				}}, func(t *testing.T, w *world) {
+					w.refuse(false, true)
+					d := w.dialer()
+					d.Transports = ts
+					_, r, err := d.Dial(t.Context(), w.url, nil)
+					if _, ok := err.(*DialError); err == nil || ok || !strings.Contains(err.Error(), "certificate required") {
+						t.Errorf("got %v", err)
+					}
+					if n := w.dialed.Load(); n != 1 {
+						t.Errorf("%d TLS dials, want 1\n%v", n, r)
+					}
+				})
+			})
+		}
 	}
 }
 
