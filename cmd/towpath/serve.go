@@ -50,6 +50,9 @@ The first line printed is for programs:
 
 // Run serves until a signal comes.
 func (c *serveCmd) Run(ctx context.Context, io streams) error {
+	if c.Transport != nil && len(c.Transport) == 0 {
+		return usagef("--transport is empty: use h3, h2 or ws, or leave it out for all")
+	}
 	ps, err := transports(c.Transport)
 	if err != nil {
 		return err
