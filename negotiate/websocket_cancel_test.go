@@ -4,12 +4,26 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// countedConn counts the connections that are open.
+// countConns makes a dialer of the world count the TCP connections that are open.
+func countConns(d *Dialer, open *atomic.Int32) {
+	dial := d.hooks.dialTCP
+	d.hooks.dialTCP = func(ctx context.Context, network, address string) (net.Conn, error) {
+		nc, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		open.Add(1)
+		return &countedConn{Conn: nc, open: open}, nil
+	}
+}
+
+// A countedConn takes itself from the count when it is closed.
 type countedConn struct {
 	net.Conn
 	open *atomic.Int32
@@ -45,15 +59,7 @@ func TestWebSocketDialGivenUp(t *testing.T) {
 					var open atomic.Int32
 					dialer := func() *Dialer {
 						d := w.dialer()
-						dial := d.hooks.dialTCP
-						d.hooks.dialTCP = func(ctx context.Context, network, address string) (net.Conn, error) {
-							nc, err := dial(ctx, network, address)
-							if err != nil {
-								return nil, err
-							}
-							open.Add(1)
-							return &countedConn{Conn: nc, open: &open}, nil
-						}
+						countConns(d, &open)
 						return d
 					}
 					took := c.took
@@ -93,5 +99,58 @@ func TestWebSocketDialGivenUp(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A connection that HTTP/2 left to the WebSocket waits while QUIC's request is
+// young; nobody may come for it.
+func TestWebSocketHandedToNobody(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer time.Duration // of the server over HTTP/3
+		cancel time.Duration
+	}{
+		"given up":         {time.Hour, 600 * msec},
+		"QUIC is answered": {500 * msec, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var w *world
+			inWorld(t, worldOptions{udp: 70 * msec, handler: func(rw http.ResponseWriter, r *http.Request) {
+				if r.ProtoMajor == 3 {
+					select {
+					case <-time.After(c.answer):
+					case <-r.Context().Done():
+						return
+					}
+				}
+				w.accept(rw, r)
+			}}, func(t *testing.T, world *world) {
+				w = world
+				w.stand(middlebox{alpn: []string{"http/1.1"}})
+				d := w.dialer()
+				var open atomic.Int32
+				countConns(d, &open)
+				ctx, cancel := context.WithTimeout(t.Context(), c.cancel)
+				defer cancel()
+				time.AfterFunc(550*msec, func() {
+					if n := open.Load(); n != 1 {
+						t.Errorf("%d TCP connections before the end, want the one that waits", n)
+					}
+				})
+				s, r, err := d.Dial(ctx, w.url, nil)
+				if (err == nil) != (c.cancel > c.answer) {
+					t.Fatalf("%v\n%v", err, r)
+				}
+				if a := attemptOf(r, "ws tcp"); a.Started >= 0 || w.dialed.Load() != 1 {
+					t.Errorf("%d TLS dials\n%v", w.dialed.Load(), r)
+				}
+				time.Sleep(time.Second)
+				if n := open.Load(); n != 0 {
+					t.Errorf("%d TCP connections are open after the end\n%v", n, r)
+				}
+				if s != nil {
+					s.CloseWithError(0, "")
+				}
+			})
+		})
 	}
 }
