@@ -319,7 +319,7 @@ func TestProbe(t *testing.T) {
 		if r := rs[0]; r.Open() || r.Attempt.Name() != "h3 udp6" || !isRefusal(r.Attempt.Err) || r.RTT >= 0 || r.Attempt.Heard {
 			t.Errorf("udp6: %+v", r)
 		}
-		for i, draft := range map[int]string{1: "draft-ietf-webtrans-http3-15 and later", 2: "draft-ietf-webtrans-http2-14 and later"} {
+		for i, draft := range map[int]string{1: "draft-ietf-webtrans-http3, drafts 15 to 16", 2: "draft-ietf-webtrans-http2-14 and later"} {
 			r := rs[i]
 			if !r.Open() || r.Draft != draft || !r.Attempt.Heard {
 				t.Errorf("%s: %+v", r.Attempt.Name(), r)

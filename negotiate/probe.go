@@ -146,15 +146,8 @@ func (l *wsLeg) probe(ctx context.Context, p *ProbeResult, began time.Time) erro
 
 // describeH3 names what an HTTP/3 server announces.
 func describeH3(s h3wt.PeerSettings) (draft string, settings []Setting) {
-	switch {
-	case s.Enabled != 0:
-		draft = "draft-ietf-webtrans-http3-15 and later"
-	case s.MaxSessions != 0:
-		draft = "draft-ietf-webtrans-http3-13 and -14"
-	case s.Draft07 != 0:
-		draft = "draft-ietf-webtrans-http3-07 to -12"
-	case s.Draft02 != 0:
-		draft = "draft-ietf-webtrans-http3-02 to -06"
+	if d := s.Draft(); d != 0 {
+		draft = "draft-ietf-webtrans-http3, " + d.String()
 	}
 	flag := func(b bool) uint64 {
 		if b {

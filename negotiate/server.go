@@ -274,8 +274,9 @@ func (s *Server) ListenAddr() net.Addr {
 
 // Shutdown stops listening, asks the peer of every session to wind down
 // (WT_DRAIN_SESSION, and GOAWAY on HTTP/2), and waits until all connections
-// have ended. When ctx ends first, it closes what is left and returns the
-// context's error.
+// have ended, but for those of HTTP/1.1 that a handler took over for a protocol
+// of its own: like http.Server it knows nothing of them. When ctx ends first, it
+// closes what is left and returns the context's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.init(); err != nil {
 		return nil // it never served
@@ -302,7 +303,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return errors.Join(err, closeErr)
 }
 
-// Close ends everything at once.
+// Close ends everything at once that Shutdown would wait for.
 func (s *Server) Close() error {
 	if err := s.init(); err != nil {
 		return nil // it never served

@@ -212,7 +212,7 @@ func why(r *negotiate.Report) string {
 	}
 	switch {
 	case r.Winner == transport.WebSocket && udp != nil && tcp != nil && !udp.Heard && errors.Is(tcp.Err, negotiate.ErrNoHTTP2):
-		return fmt.Sprintf("no UDP packet came back; at %d ms a TLS relay chose HTTP/1.1, so WebSocket", tcp.Started.Milliseconds())
+		return fmt.Sprintf("no UDP packet came back; at %d ms a TLS relay chose HTTP/1.1, so WebSocket", tcp.Ended.Milliseconds())
 	case r.Winner == transport.HTTP3:
 		return "QUIC answered; TCP was not needed"
 	case udp != nil && verdict(*udp) == "refused":

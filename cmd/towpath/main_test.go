@@ -317,14 +317,14 @@ func TestServeAndConnect(t *testing.T) {
 	})
 	t.Run("probe", func(t *testing.T) {
 		o := invoke(t, "", "probe", trust, s.url("/echo"))
-		for _, want := range []string{"UDP is open\n", "h3  udp4", "h2  tcp ", "ws  tcp ", "ws tcp: towpath.capsule.v1", "draft-ietf-webtrans-http3-15 and later", "WT_ENABLED"} {
+		for _, want := range []string{"UDP is open\n", "h3  udp4", "h2  tcp ", "ws  tcp ", "ws tcp: towpath.capsule.v1", "draft-ietf-webtrans-http3, drafts 15 to 16", "WT_ENABLED"} {
 			if !strings.Contains(o.out, want) {
 				t.Errorf("%q is missing in\n%s", want, o.out)
 			}
 		}
 		wantWidth(t, o.out)
 		o = invoke(t, "", "probe", trust, s.url("/nothing"))
-		if !strings.Contains(o.out, "status 404") || o.status != 0 {
+		if !strings.Contains(o.out, "status 404") || !strings.Contains(o.out, "\n  only a path that takes sessions shows") || o.status != 0 {
 			t.Errorf("no resource there: %+v", o)
 		}
 		wantWidth(t, o.out)

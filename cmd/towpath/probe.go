@@ -43,6 +43,7 @@ type probed struct {
 	Error     string            `json:"error,omitempty"`
 
 	order []negotiate.Setting
+	hint  string // about the error
 }
 
 // Run probes.
@@ -111,6 +112,10 @@ func describeProbe(r negotiate.ProbeResult) probed {
 	if !p.Open {
 		p.Verdict = verdict(a)
 		p.Error = a.Err.Error()
+		if _, ok := errors.AsType[*transport.RejectedError](a.Err); ok && a.Protocol == transport.WebSocket {
+			// The way may be open all the same.
+			p.hint = "only a path that takes sessions shows whether WebSockets get through"
+		}
 		return p
 	}
 	p.Handshake = float64(a.Ready) / float64(time.Millisecond)
@@ -180,6 +185,9 @@ func printProbe(w io.Writer, url, udp string, ways []probed) {
 	for _, p := range ways {
 		if !p.Open {
 			fmt.Fprintf(w, "\n%s %s: %s\n", p.Transport, p.Network, strings.ReplaceAll(p.Error, "\n", "; "))
+			if p.hint != "" {
+				fmt.Fprintf(w, "  %s\n", p.hint)
+			}
 			continue
 		}
 		fmt.Fprintf(w, "\n%s %s: %s\n", p.Transport, p.Network, p.Draft)
