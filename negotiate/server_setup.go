@@ -22,9 +22,10 @@ func (s *Server) setupHTTP2() error {
 	if !s.serves(transport.HTTP2) {
 		// An empty map, unlike nil, keeps net/http from adding its own.
 		s.tcp.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
-		s.tcp.TLSConfig.NextProtos = []string{"http/1.1"}
+		s.setProtocols("http/1.1")
 		return nil
 	}
+	s.setProtocols("h2", "http/1.1")
 	c := h2wt.Config{}
 	if s.H2 != nil {
 		c = *s.H2
@@ -35,6 +36,19 @@ func (s *Server) setupHTTP2() error {
 		c.Logger = s.Logger
 	}
 	return h2wt.ConfigureServer(s.tcp, &c)
+}
+
+// setProtocols sets the application protocols over TCP, the best first: package
+// tls takes the first that the client has too, so that a list which came with the
+// caller's configuration would decide between HTTP/2 and HTTP/1.1. What else is in
+// it, such as "acme-tls/1", stays behind them.
+func (s *Server) setProtocols(ours ...string) {
+	for _, p := range s.TLSConfig.NextProtos {
+		if p != "h2" && p != "http/1.1" && p != "h3" {
+			ours = append(ours, p)
+		}
+	}
+	s.tcp.TLSConfig.NextProtos = ours
 }
 
 // setupWebSocket makes the server of sessions over WebSocket, which requests find

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -332,6 +333,34 @@ func TestListenSamePort(t *testing.T) {
 		t.Fatalf("HTTP/2 alone: %v, %v", pc, err)
 	}
 	closeBoth(ln, pc)
+}
+
+// What a list that comes with the caller's TLS configuration says of HTTP/2 and
+// HTTP/1.1 does not count: the Dialer would be led to the WebSocket.
+func TestServerSetsApplicationProtocols(t *testing.T) {
+	for _, ts := range [][]transport.Protocol{nil, {transport.WebSocket}} {
+		for _, given := range [][]string{nil, {"http/1.1"}, {"acme-tls/1", "http/1.1", "h2"}} {
+			want, winner := []string{"h2", "http/1.1"}, transport.HTTP2
+			if ts != nil {
+				want, winner = []string{"http/1.1"}, transport.WebSocket
+			}
+			if len(given) == 3 {
+				want = append(want, "acme-tls/1")
+			}
+			inWorld(t, worldOptions{noUDP: true, setup: func(s *Server) {
+				s.Transports, s.TLSConfig.NextProtos = ts, given
+			}}, func(t *testing.T, w *world) {
+				s, _ := wantDial(t, w.dialer(), w.url, fmt.Sprint(ts, given), winner, -1)
+				s.CloseWithError(0, "")
+				if got := w.server.tcp.TLSConfig.NextProtos; !slices.Equal(got, want) {
+					t.Errorf("%v, %v: the server offers %v, want %v", ts, given, got, want)
+				}
+				if got := w.server.TLSConfig.NextProtos; !slices.Equal(got, given) {
+					t.Errorf("the caller's list became %v", got)
+				}
+			})
+		}
+	}
 }
 
 func TestServerMemoryIsShared(t *testing.T) {
