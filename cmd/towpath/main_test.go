@@ -23,7 +23,6 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/internal/testcert"
-	"github.com/towpath-go/towpath/wswt"
 )
 
 // asCommand makes the test binary be the command.
@@ -361,7 +360,7 @@ func TestProbeCertificate(t *testing.T) {
 		"is --cert-hash the one":  {"--cert-hash", strings.Repeat("0", 64)},
 	} {
 		o := invoke(t, "", append([]string{"probe", s.url("/")}, args...)...)
-		if o.status != 1 || !strings.Contains(o.err, says) {
+		if o.status != 1 || !strings.Contains(o.err, says) || strings.Count(o.out, "  untrusted") != 3 {
 			t.Errorf("%q: %+v", args, o)
 		}
 	}
@@ -402,7 +401,7 @@ func TestServeLogsRefusals(t *testing.T) {
 	h.logger = verboseLogger(&log, true)
 	r := httptest.NewRequest(http.MethodGet, "https://127.0.0.1/echo", nil)
 	for name, value := range map[string]string{
-		"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Protocol": wswt.Subprotocol,
+		"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Protocol": "towpath.capsule.v1",
 		"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": "https://page.example",
 	} {
 		r.Header.Set(name, value)

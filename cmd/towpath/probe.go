@@ -148,6 +148,11 @@ func verdict(a negotiate.Attempt) string {
 	if r, ok := errors.AsType[*transport.RejectedError](a.Err); ok {
 		return fmt.Sprintf("status %d", r.StatusCode)
 	}
+	_, pin := errors.AsType[*negotiate.PinError](a.Err)
+	_, chain := errors.AsType[*tls.CertificateVerificationError](a.Err)
+	if pin || chain {
+		return "untrusted"
+	}
 	return "failed"
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -113,6 +114,8 @@ func TestVerdict(t *testing.T) {
 		{errors.New("timeout"), true, "failed"},
 		{negotiate.ErrNoHTTP2, true, "no HTTP/2"},
 		{&transport.RejectedError{StatusCode: 404}, true, "status 404"},
+		{fmt.Errorf("x: %w", &tls.CertificateVerificationError{Err: errors.New("expired")}), true, "untrusted"},
+		{fmt.Errorf("x: %w", &negotiate.PinError{Reason: "other hash"}), true, "untrusted"},
 	} {
 		if got := verdict(negotiate.Attempt{Err: c.err, Heard: c.heard}); got != c.want {
 			t.Errorf("%v: %q, want %q", c.err, got, c.want)
