@@ -64,6 +64,26 @@ func (s *http2Server) stop() {
 	<-s.served
 }
 
+// raw opens a session from a scripted HTTP/2 client, on stream 1.
+func (s *http2Server) raw() (*h2test.Peer, transport.Session) {
+	p := h2test.NewClient(s.t, s.dial())
+	p.Greet()
+	p.WriteHeaders(1, false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "https", ":authority", "example.com", ":path", "/",
+		"sec-websocket-version", "13", "sec-websocket-protocol", Subprotocol)
+	p.WantHeaders("the acceptance", 1)
+	return p, (<-s.upgraded).s
+}
+
+// wantNone wants that no session is counted.
+func (s *http2Server) wantNone() {
+	s.t.Helper()
+	s.srv.mu.Lock()
+	defer s.srv.mu.Unlock()
+	if n := s.srv.budget.Held(); s.srv.count != 0 || len(s.srv.conns) != 0 || n != 0 {
+		s.t.Errorf("%d connections are counted, %d kept, and %d bytes", s.srv.count, len(s.srv.conns), n)
+	}
+}
+
 func TestHTTP2(t *testing.T) {
 	t.Run("several sessions on a connection, and Shutdown", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -180,6 +200,54 @@ func TestHTTP2(t *testing.T) {
 					t.Errorf("ended with %+v", se)
 				}
 			}
+		})
+	})
+	t.Run("the stream is reset, and GOAWAY", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newHTTP2Server(t)
+			defer s.stop()
+			p, session := s.raw()
+			defer p.Close()
+			p.WriteGoAway(0, 0)
+			time.Sleep(time.Second)
+			if err := context.Cause(session.Context()); err != nil {
+				t.Fatalf("GOAWAY ended the session with %v", err)
+			}
+			const internal = 2 // INTERNAL_ERROR
+			p.WriteRST(1, internal)
+			synctest.Wait()
+			if re, ok := errors.AsType[*transport.ResetError](context.Cause(session.Context())); !ok || re.Code != internal || re.Protocol != transport.HTTP2 {
+				t.Errorf("ended with %v", context.Cause(session.Context()))
+			}
+			s.wantNone()
+		})
+	})
+	t.Run("a peer that gives no window", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newHTTP2Server(t)
+			defer s.stop()
+			p, session := s.raw()
+			defer p.Close()
+			start := time.Now()
+			for range 5 { // more than window and buffer take
+				x, err := session.OpenUniStream(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := x.Write(make([]byte, 60_000)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			closed := make(chan struct{})
+			go func() {
+				defer close(closed)
+				s.srv.Close()
+			}()
+			<-closed
+			if d := time.Since(start); d > 2*transport.DefaultCloseTimeout {
+				t.Errorf("Close took %v", d)
+			}
+			s.wantNone()
 		})
 	})
 	t.Run("a silent peer", func(t *testing.T) {
