@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/towpath-go/towpath/capsule"
@@ -59,7 +60,7 @@ type dialect struct {
 	// was sent that stands behind an end as draft 15 reads it. If the prior
 	// turns out wrong then, the session ends.
 	staked bool
-	held   []heldEnd   // the streams in recvHeld whose grace runs, in the order in which it began
+	held   []heldEnd   // the streams in recvHeld whose grace runs, in the order in which it ends
 	timer  *time.Timer // runs graceOver while there are any
 }
 
@@ -256,11 +257,15 @@ func (s *Session) holdLocked(st *stream, now time.Time) {
 func (s *Session) graceLocked(st *stream, from time.Time) {
 	d := &s.dialect
 	st.recv.full = false
-	d.held = append(d.held, heldEnd{st, from})
+	i := len(d.held)
+	for i > 0 && d.held[i-1].at.After(from) {
+		i--
+	}
+	d.held = slices.Insert(d.held, i, heldEnd{st, from})
 	switch {
 	case d.timer == nil:
 		d.timer = time.AfterFunc(time.Until(from)+finGrace, s.graceOver)
-	case len(d.held) == 1:
+	case i == 0:
 		d.timer.Reset(time.Until(from) + finGrace)
 	}
 }

@@ -309,7 +309,13 @@ func TestHeldEndWithoutCredit(t *testing.T) {
 			if c, ok := p.hear().(capsule.MaxStreamData); !ok || c.StreamID != 2 {
 				p.Fatalf("sent %v", c)
 			}
-			start := time.Now()
+			p.writeCapsule(wtStream{id: 0, data: "x", fin: true})
+			other, start := p.accept(), time.Now()
+			p.wantRead(other, "x")
+			p.wantReadError(other, io.EOF)
+			if d := time.Since(start); d != finGrace {
+				p.Fatalf("the end of a stream with credit came after %v", d)
+			}
 			p.wantReadError(st, io.EOF)
 			if d := time.Since(start); d != finGrace+300*time.Millisecond {
 				p.Fatalf("the end came after %v", d)
