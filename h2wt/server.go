@@ -16,7 +16,7 @@ import (
 // package net/http. It must be called before the server begins to serve.
 //
 // It sets up TLSNextProto for "h2" and TLSConfig: "h2" and "http/1.1" in
-// NextProtos, and MinVersion TLS 1.3 unless MinVersion is set. With TLS 1.2
+// NextProtos, "h2" first unless both are there, and MinVersion TLS 1.3 unless MinVersion is set. With TLS 1.2
 // sessions need the extended master secret, without it they are refused as
 // malformed.
 //
@@ -60,10 +60,12 @@ func setupTLS(c *tls.Config) error {
 	if c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS12 {
 		return errors.New("h2wt: HTTP/2 needs TLS 1.2 or later")
 	}
-	for _, proto := range []string{"h2", "http/1.1"} {
-		if !slices.Contains(c.NextProtos, proto) {
-			c.NextProtos = append(c.NextProtos, proto)
-		}
+	if !slices.Contains(c.NextProtos, "http/1.1") {
+		c.NextProtos = append(c.NextProtos, "http/1.1")
+	}
+	if !slices.Contains(c.NextProtos, "h2") {
+		// Behind it "h2" would never be chosen: every client that has it has both.
+		c.NextProtos = slices.Insert(slices.Clone(c.NextProtos), slices.Index(c.NextProtos, "http/1.1"), "h2")
 	}
 	return nil
 }

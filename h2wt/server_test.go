@@ -34,7 +34,7 @@ func TestConfigureServer(t *testing.T) {
 		if err := ConfigureServer(hs, nil); err != nil {
 			t.Fatal(err)
 		}
-		if c := hs.TLSConfig; c.MinVersion != tls.VersionTLS12 || !slices.Equal(c.NextProtos, []string{"x", "http/1.1", "h2"}) {
+		if c := hs.TLSConfig; c.MinVersion != tls.VersionTLS12 || !slices.Equal(c.NextProtos, []string{"x", "h2", "http/1.1"}) {
 			t.Errorf("TLSConfig %+v", c)
 		}
 		if err := ConfigureServer(&http.Server{TLSConfig: &tls.Config{MaxVersion: tls.VersionTLS11}}, nil); err == nil {
