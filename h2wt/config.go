@@ -52,8 +52,9 @@ type Config struct {
 	// MaxServerMemory is the same for all connections of a server together.
 	// Default 512 MiB; negative: none. Server only.
 	MaxServerMemory int64
-	// ServerMemory, if not nil, is an account that counts all of it besides: by it
-	// package negotiate has several transports share what a server may hold.
+	// ServerMemory is for package negotiate, whose Server has several transports
+	// share what it may hold: an account that counts all of it besides. Its type
+	// is internal to this module; leave it nil.
 	ServerMemory *sessionstate.Budget
 
 	// UpgradeTimeout bounds how long a handler may leave a WebTransport or

@@ -40,8 +40,9 @@ type Config struct {
 	// newest of those holding most is ended. Default 512 MiB; negative: none.
 	// Server only.
 	MaxServerMemory int64
-	// ServerMemory, if not nil, is an account that counts all of it besides: by it
-	// package negotiate has several transports share what a server may hold.
+	// ServerMemory is for package negotiate, whose Server has several transports
+	// share what it may hold: an account that counts all of it besides. Its type
+	// is internal to this module; leave it nil.
 	ServerMemory *sessionstate.Budget
 
 	// HandshakeTimeout bounds the opening handshake: on a client from the first
