@@ -1,10 +1,14 @@
 package negotiate
 
 import (
+	"bufio"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,4 +86,48 @@ func TestRateLimit(t *testing.T) {
 			}
 		})
 	})
+}
+
+// However a client writes the handshake that Upgrade accepts, it is counted.
+func TestRateLimitWebSocketForms(t *testing.T) {
+	const head = "GET /chat HTTP/1.1\r\nHost: a.test\r\n"
+	for name, c := range map[string]struct {
+		fields  string
+		counted bool
+	}{
+		"as usual":              {"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: towpath.capsule.v1\r\n", true},
+		"other cases":           {"UPGRADE: WebSocket\r\nconnection: uPGRADE\r\nsec-websocket-protocol: towpath.capsule.v1\r\n", true},
+		"lists":                 {"Upgrade: h2c, websocket\r\nConnection: keep-alive , Upgrade\r\nSec-WebSocket-Protocol: chat,\ttowpath.capsule.v1\r\n", true},
+		"lines":                 {"Upgrade: h2c\r\nUpgrade: websocket\r\nConnection: keep-alive\r\nConnection: upgrade\r\nSec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: towpath.capsule.v1.YQ\r\nSec-WebSocket-Protocol: towpath.capsule.v1\r\n", true},
+		"fails-components":      {"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: webtransport_kDraft1\r\n", true},
+		"another subprotocol":   {"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: chat\r\n", false},
+		"no subprotocol":        {"Upgrade: websocket\r\nConnection: Upgrade\r\n", false},
+		"no Connection":         {"Upgrade: websocket\r\nSec-WebSocket-Protocol: towpath.capsule.v1\r\n", false},
+		"another thing upgrade": {"Upgrade: websocket2\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: towpath.capsule.v1\r\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &rateLimiter{rate: 1, next: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = Upgrade(w, r, nil) })}
+				var codes []int
+				for range 3 {
+					r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head + c.fields + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")))
+					if err != nil {
+						t.Fatal(err)
+					}
+					r.RemoteAddr, r.TLS = "192.0.2.1:1000", new(tls.ConnectionState)
+					rec := httptest.NewRecorder()
+					l.ServeHTTP(rec, r)
+					codes = append(codes, rec.Code)
+				}
+				// Accepted as far as that goes without a connection to take over.
+				want := []int{500, 500, 429}
+				if !c.counted {
+					want = []int{405, 405, 405}
+				}
+				if !slices.Equal(codes, want) {
+					t.Errorf("statuses %v, want %v", codes, want)
+				}
+			})
+		})
+	}
 }
