@@ -28,11 +28,9 @@ func (j *job) judge(a Attempt, err error) verdict {
 	return v
 }
 
-// isAnswer reports whether an error is what the server made of a request.
+// isAnswer reports whether an error is what the server, or something before it
+// that answers 407, made of a request.
 func isAnswer(err error) bool {
-	if _, ok := errors.AsType[*ProxyError](err); ok {
-		return false
-	}
 	_, rejected := errors.AsType[*transport.RejectedError](err)
 	_, wrong := errors.AsType[*transport.ProtocolError](err)
 	return rejected || wrong

@@ -223,6 +223,7 @@ func TestWebSocketRefused(t *testing.T) {
 		{"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", 400, "status 400"},
 		{"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", 403, "status 403"},
 		{"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", 404, "status 404"},
+		{"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", 407, "proxy answered 407"},
 		{"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n", 426, "status 426"},
 		{"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", 0, "ws tcp: malformed message"},
 	} {
@@ -280,12 +281,14 @@ func TestWebSocketRefused(t *testing.T) {
 		// before QUIC is ready.
 		inWorld(t, worldOptions{udp: 150 * msec}, func(t *testing.T, w *world) {
 			h3 := w.h3Dial(t)
-			w.stand(middlebox{alpn: http11, answer: "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"})
-			s, r := wantDial(t, w.dialer(), w.url, "a website before a WebTransport server", transport.HTTP3, h3)
-			if a := attemptOf(r, "ws tcp"); a.Outcome != Failed || a.Ended > h3 {
-				t.Errorf("ws: %+v", a)
+			for _, status := range []string{"404 Not Found", "407 Proxy Authentication Required"} {
+				w.stand(middlebox{alpn: http11, answer: "HTTP/1.1 " + status + "\r\nContent-Length: 0\r\n\r\n"})
+				s, r := wantDial(t, w.dialer(), w.url, "a website before a WebTransport server", transport.HTTP3, h3)
+				if a := attemptOf(r, "ws tcp"); a.Outcome != Failed || a.Ended > h3 {
+					t.Errorf("ws: %+v", a)
+				}
+				s.CloseWithError(0, "")
 			}
-			s.CloseWithError(0, "")
 		})
 	})
 }
