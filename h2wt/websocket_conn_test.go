@@ -231,7 +231,7 @@ func TestOpenWebSocketConn(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if n := runtime.NumGoroutine(); n > before {
+		if n := h2test.Goroutines(before); n > before {
 			t.Errorf("%d goroutines more", n-before)
 		}
 	})

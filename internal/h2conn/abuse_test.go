@@ -58,7 +58,7 @@ func TestRapidReset(t *testing.T) {
 			}
 			// 100 resets of ours, then refusals to a client that knew the limit.
 			exactly(t, "resets", n, 1001)
-			if g := runtime.NumGoroutine(); g > goroutines {
+			if g := h2test.Goroutines(goroutines); g > goroutines {
 				t.Errorf("%d goroutines, %d before", g, goroutines)
 			}
 		})
