@@ -294,7 +294,8 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, "-test.run=^TestHang$")
-	cmd.Env = append(os.Environ(), hangEnv+"=1")
+	// It has no time to remove its files.
+	cmd.Env = append(os.Environ(), hangEnv+"=1", "TMPDIR="+t.TempDir())
 	cmd.Stderr = t.Output()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
