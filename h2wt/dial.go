@@ -41,17 +41,7 @@ func Dial(ctx context.Context, rawURL string, tlsConf *tls.Config, opts *transpo
 	if err != nil {
 		return nil, err
 	}
-	if tlsConf == nil {
-		tlsConf = new(tls.Config)
-	}
-	tlsConf = tlsConf.Clone()
-	tlsConf.NextProtos = []string{"h2"}
-	if tlsConf.MinVersion == 0 {
-		tlsConf.MinVersion = tls.VersionTLS13
-	}
-	if tlsConf.ServerName == "" {
-		tlsConf.ServerName = r.target.Host
-	}
+	tlsConf = r.target.ClientTLS(tlsConf, "h2")
 	c, err := NewClientConn(ctx, tls.Client(Cork(nc), tlsConf), &Config{Session: r.opts.Config})
 	if err != nil {
 		return nil, err

@@ -308,7 +308,7 @@ func Dial(ctx context.Context, rawURL string, tlsConf *tls.Config, opts *transpo
 		tr.Close()
 		pc.Close()
 	}
-	qc, err := tr.Dial(ctx, addr, clientTLS(tlsConf, target.Host), cfg.QUIC(nil))
+	qc, err := tr.Dial(ctx, addr, target.ClientTLS(tlsConf, http3.NextProtoH3), cfg.QUIC(nil))
 	if err != nil {
 		closeSocket()
 		return nil, fmt.Errorf("h3wt: %w", err)
@@ -358,19 +358,6 @@ func (s *Session) linger() {
 	case <-t.C:
 	case <-s.c.qc.Context().Done():
 	}
-}
-
-// clientTLS completes a TLS configuration.
-func clientTLS(base *tls.Config, host string) *tls.Config {
-	conf := &tls.Config{}
-	if base != nil {
-		conf = base.Clone()
-	}
-	conf.NextProtos = []string{http3.NextProtoH3}
-	if conf.ServerName == "" {
-		conf.ServerName = host
-	}
-	return conf
 }
 
 // resolve returns the first address of the URL's host.

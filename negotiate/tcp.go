@@ -114,17 +114,10 @@ func (j *job) sessionConfig() *transport.Config {
 
 // tlsConfig is the configuration of a connection that offers alpn.
 func (j *job) tlsConfig(alpn ...string) *tls.Config {
-	conf := j.d.TLSClientConfig.Clone()
-	if conf == nil {
-		conf = &tls.Config{}
-	}
-	if conf.ServerName == "" {
-		conf.ServerName = j.server.Host
-	}
-	if conf.MinVersion == 0 || alpn[0] == "h3" {
+	conf := j.server.ClientTLS(j.d.TLSClientConfig, alpn...)
+	if alpn[0] == "h3" {
 		conf.MinVersion = max(conf.MinVersion, tls.VersionTLS13)
 	}
-	conf.NextProtos = alpn
 	if len(j.d.CertificateHashes) > 0 {
 		conf = pinned(conf, j.d.CertificateHashes)
 	}

@@ -45,17 +45,7 @@ func Dial(ctx context.Context, rawURL string, tlsConf *tls.Config, opts *transpo
 	if err != nil {
 		return nil, err
 	}
-	if tlsConf == nil {
-		tlsConf = new(tls.Config)
-	}
-	tlsConf = tlsConf.Clone()
-	tlsConf.NextProtos = []string{"http/1.1"}
-	if tlsConf.MinVersion == 0 {
-		tlsConf.MinVersion = tls.VersionTLS13
-	}
-	if tlsConf.ServerName == "" {
-		tlsConf.ServerName = r.target.Host
-	}
+	tlsConf = r.target.ClientTLS(tlsConf, "http/1.1")
 	return r.dial(ctx, tls.Client(nc, tlsConf), new(Config))
 }
 
