@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -291,38 +290,9 @@ func sufferHostile(t *testing.T, program []byte) {
 
 // FuzzHostile has a peer that keeps to no draft.
 func FuzzHostile(f *testing.F) {
-	for seed := range uint64(16) {
-		rng := rand.New(rand.NewPCG(seed, 3))
-		program := make([]byte, 100+20*seed)
-		for i := range program {
-			program[i] = byte(rng.Uint32())
-		}
-		program[0] = byte(seed)
-		f.Add(program)
-	}
-	f.Fuzz(func(t *testing.T, program []byte) {
-		if len(program) > 1000 {
-			return
-		}
-		sufferHostile(t, program)
-	})
+	fuzzPrograms(f, 3, 100, 20, sufferHostile)
 }
 
 func TestRandomHostiles(t *testing.T) {
-	for range 2000 {
-		seed := rand.Uint64()
-		rng := rand.New(rand.NewPCG(seed, 0))
-		program := make([]byte, 50+rng.IntN(2000))
-		for i := range program {
-			program[i] = byte(rng.Uint32())
-		}
-		func() {
-			defer func() {
-				if t.Failed() {
-					t.Logf("seed %#x", seed)
-				}
-			}()
-			sufferHostile(t, program)
-		}()
-	}
+	withPrograms(t, 2000, 50, 2050, func(program []byte) { sufferHostile(t, program) })
 }

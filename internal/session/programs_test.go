@@ -24,37 +24,59 @@ func TestRandomPrograms(t *testing.T) {
 }
 
 func runPrograms(t *testing.T, n int, speak tongue) {
-	for range n {
-		seed := rand.Uint64()
-		rng := rand.New(rand.NewPCG(seed, 0))
-		program := make([]byte, 50+rng.IntN(2000))
-		for i := range program {
-			program[i] = byte(rng.Uint32())
-		}
-		func() {
-			defer func() {
-				if t.Failed() {
-					t.Logf("seed %#x", seed)
-				}
-			}()
-			newWorld(t, program, speak).run()
-		}()
-	}
+	withPrograms(t, n, 50, 2050, func(program []byte) { newWorld(t, program, speak).run() })
 }
 
 func FuzzPrograms(f *testing.F) {
 	for seed := range uint64(20) {
-		rng := rand.New(rand.NewPCG(seed, 1))
-		program := make([]byte, 400)
-		for i := range program {
-			program[i] = byte(rng.Uint32())
-		}
-		f.Add(program)
+		f.Add(randomProgram(rand.New(rand.NewPCG(seed, 1)), 400))
 	}
 	f.Fuzz(func(t *testing.T, program []byte) {
 		if len(program) > 4000 {
 			return
 		}
 		newWorld(t, program, draft15).run()
+	})
+}
+
+func randomProgram(rng *rand.Rand, size int) []byte {
+	program := make([]byte, size)
+	for i := range program {
+		program[i] = byte(rng.Uint32())
+	}
+	return program
+}
+
+// withPrograms runs n random programs of least to under most bytes, and logs the
+// seed of one that fails.
+func withPrograms(t *testing.T, n, least, most int, run func(program []byte)) {
+	for range n {
+		seed := rand.Uint64()
+		rng := rand.New(rand.NewPCG(seed, 0))
+		program := randomProgram(rng, least+rng.IntN(most-least))
+		func() {
+			defer func() {
+				if t.Failed() {
+					t.Logf("seed %#x", seed)
+				}
+			}()
+			run(program)
+		}()
+	}
+}
+
+// fuzzPrograms fuzzes with programs of up to 1000 bytes. The first byte of each
+// that it begins with is another one; they grow by step from size.
+func fuzzPrograms(f *testing.F, stream, size, step uint64, run func(t *testing.T, program []byte)) {
+	for seed := range uint64(16) {
+		program := randomProgram(rand.New(rand.NewPCG(seed, stream)), int(size+step*seed))
+		program[0] = byte(seed)
+		f.Add(program)
+	}
+	f.Fuzz(func(t *testing.T, program []byte) {
+		if len(program) > 1000 {
+			return
+		}
+		run(t, program)
 	})
 }
