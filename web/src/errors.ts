@@ -1,0 +1,54 @@
+export type ErrorSource = 'stream' | 'session'
+
+export interface WebTransportErrorOptions {
+  source?: ErrorSource
+  /** 0 to 2^32 - 1, or null where there is none. */
+  streamErrorCode?: number | null
+}
+
+/** The W3C's WebTransportError: its name is "WebTransportError", its code 0. */
+export interface WebTransportError extends DOMException {
+  /** Whether a stream or the whole session failed. */
+  readonly source: ErrorSource
+  /** The code of the RESET or STOP that a stream ended by; null for a session. */
+  readonly streamErrorCode: number | null
+}
+
+type ErrorConstructor = new (message?: string, options?: WebTransportErrorOptions) => WebTransportError
+
+class OwnWebTransportError extends DOMException implements WebTransportError {
+  readonly source: ErrorSource
+  readonly streamErrorCode: number | null
+
+  constructor(message = '', options: WebTransportErrorOptions = {}) {
+    super(message, 'WebTransportError')
+    this.source = options.source ?? 'stream'
+    this.streamErrorCode = options.streamErrorCode ?? null
+  }
+}
+
+/**
+ * The browser's own class where there is one, so that instanceof holds whichever
+ * way a session came; otherwise one like it.
+ */
+export const WebTransportError: ErrorConstructor =
+  (globalThis as { WebTransportError?: ErrorConstructor }).WebTransportError ?? OwnWebTransportError
+
+/** A failure of the whole session. The cause, if any, is kept in `cause`. */
+export function sessionError(message: string, cause?: unknown): WebTransportError {
+  const error = new WebTransportError(message, { source: 'session' })
+  if (cause !== undefined) own(error, 'cause', cause)
+  return error
+}
+
+/** The end of a stream by RESET or STOP with this code. */
+export function streamError(message: string, code: number | null): WebTransportError {
+  const error = new WebTransportError(message, { source: 'stream', streamErrorCode: code })
+  // Browsers that followed an older draft keep 8 bits of the code.
+  if (error.streamErrorCode !== code) own(error, 'streamErrorCode', code)
+  return error
+}
+
+function own(error: object, name: string, value: unknown): void {
+  Object.defineProperty(error, name, { value, configurable: true, writable: true })
+}
