@@ -25,6 +25,9 @@
 //		answer := probe.Call(t, lab.Client, "server.test:443")
 //	}
 //
+// A server whose handler is to stay in the test listens in [Host.Inside], and a
+// program that is not the test binary, such as a browser, starts there.
+//
 // # Nothing stays behind
 //
 // The namespaces have no names and no mounts: the kernel removes each with its

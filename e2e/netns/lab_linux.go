@@ -2,6 +2,7 @@ package netns
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -125,6 +126,18 @@ func (l *Lab) Intercept(t testing.TB, port string) {
 	if _, err := runNft.Try(l.Router, "table inet intercept {\n"+
 		"chain prerouting {\ntype nat hook prerouting priority dstnat; policy accept;\niifname \"client\" tcp dport "+port+" redirect\n}\n}\n"); err != nil {
 		unavailable(t, "connections cannot be redirected: "+err.Error())
+	}
+}
+
+// Ports leads what comes to the server at the ports from first to last, by TCP
+// and UDP, to port. To a client that remembers connections, tickets or failures
+// each of them is a server that it does not know.
+func (l *Lab) Ports(t testing.TB, first, last, port int) {
+	t.Helper()
+	rule := fmt.Sprintf("dport %d-%d redirect to :%d\n", first, last, port)
+	if _, err := runNft.Try(l.Server, "table inet ports {\n"+
+		"chain prerouting {\ntype nat hook prerouting priority dstnat; policy accept;\ntcp "+rule+"udp "+rule+"}\n}\n"); err != nil {
+		unavailable(t, "ports cannot be redirected: "+err.Error())
 	}
 }
 
