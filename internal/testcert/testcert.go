@@ -35,14 +35,15 @@ type Options struct {
 	NotBefore time.Time
 	// Validity is its length. Default Validity.
 	Validity time.Duration
+	// Issuer signs it. Default: the certificate signs itself.
+	Issuer *Authority
 }
 
-// A Cert is a self-signed server certificate and what a client needs to
-// believe it.
+// A Cert is a server certificate and what a client needs to believe it.
 type Cert struct {
 	TLS  tls.Certificate
 	Leaf *x509.Certificate
-	Pool *x509.CertPool // holds the certificate
+	Pool *x509.CertPool // holds the certificate, or its issuer's if it has one
 }
 
 // New makes a certificate with the default options.
@@ -94,7 +95,11 @@ func Generate(o Options) (*Cert, error) {
 			template.DNSNames = append(template.DNSNames, h)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, o.Key.Public(), o.Key)
+	parent, signer := template, o.Key
+	if o.Issuer != nil {
+		parent, signer = o.Issuer.Leaf, o.Issuer.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, o.Key.Public(), signer)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +108,9 @@ func Generate(o Options) (*Cert, error) {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
+	if pool.AddCert(leaf); o.Issuer != nil {
+		pool = o.Issuer.Pool
+	}
 	return &Cert{
 		TLS:  tls.Certificate{Certificate: [][]byte{der}, PrivateKey: o.Key, Leaf: leaf},
 		Leaf: leaf,
