@@ -30,5 +30,5 @@ if (tests.length === 0) {
   console.error('no tests')
   process.exit(1)
 }
-const { status } = spawnSync(process.execPath, ['--enable-source-maps', '--test', ...tests], { cwd: root, stdio: 'inherit' })
+const { status } = spawnSync(process.execPath, ['--enable-source-maps', '--test', '--test-reporter=spec', ...tests], { cwd: root, stdio: 'inherit' })
 process.exit(status ?? 1)

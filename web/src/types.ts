@@ -193,11 +193,13 @@ export interface Attempt {
 
 /**
  * What was remembered of this origin when the race began. "unknown": nothing.
- * "known": native works, and how long it takes. "broken": native is not tried.
- * "probe": it was broken, and is tried once more beside the WebSocket.
+ * "known": native works, and how long it takes. "broken": native is not tried
+ * unless the WebSocket fails. "probe": it was broken, and is tried once more in
+ * the background. "pending": another session has taken the WebSocket, and is
+ * still finding out whether native works; so this one does not wait for it.
  */
 export interface MemoryReport {
-  readonly decision: 'unknown' | 'known' | 'broken' | 'probe'
+  readonly decision: 'unknown' | 'known' | 'broken' | 'probe' | 'pending'
   /** How many milliseconds native WebTransport takes until it is ready, if that is known. */
   readonly readyAfter?: number
   /** When native is tried again, milliseconds since 1970. */

@@ -1,0 +1,138 @@
+import type { TowpathOptions, Way, WebTransportHash } from './types.js'
+
+/** What the constructor was given, checked. */
+export interface Settings {
+  readonly url: URL
+  readonly webSocketURL: URL
+  /** Of the W3C, as it goes to native WebTransport. */
+  readonly native: NativeOptions
+  readonly protocols: string[]
+  readonly transport: 'auto' | Way
+  /** Why only native WebTransport will do, if that is so. */
+  readonly nativeOnly: string | null
+  readonly headStart: number | null
+  readonly datagramBytes: boolean
+}
+
+export interface NativeOptions {
+  allowPooling?: boolean
+  requireUnreliable?: boolean
+  serverCertificateHashes?: WebTransportHash[]
+  congestionControl?: string
+  protocols?: string[]
+  anticipatedConcurrentIncomingUnidirectionalStreams?: number
+  anticipatedConcurrentIncomingBidirectionalStreams?: number
+}
+
+const protocolLongest = 512 // bytes, as in docs/websocket.md
+
+/** Throws what the W3C constructor throws: SyntaxError, TypeError or NotSupportedError. */
+export function settings(url: string | URL, options: TowpathOptions, base: string | undefined): Settings {
+  if (options === null || (typeof options !== 'object' && typeof options !== 'function')) throw new TypeError('the options are not an object')
+  const session = parse(url, base, 'https:')
+  const webSocketURL = options.webSocketURL === undefined ? toWebSocket(session) : parse(options.webSocketURL, base, 'wss:')
+
+  const hashes = options.serverCertificateHashes === undefined ? [] : certificateHashes(options.serverCertificateHashes)
+  const allowPooling = Boolean(options.allowPooling)
+  const requireUnreliable = Boolean(options.requireUnreliable)
+  const transport = oneOf('transport', options.transport ?? 'auto', ['auto', 'h3', 'ws'])
+  const congestionControl = oneOf('congestionControl', options.congestionControl ?? 'default', ['default', 'throughput', 'low-latency'])
+  if (options.datagramsReadableType !== undefined) oneOf('datagramsReadableType', options.datagramsReadableType, ['bytes'])
+  const { headStart } = options
+  if (headStart !== undefined && !(typeof headStart === 'number' && headStart >= 0 && headStart <= 2 ** 31 - 1)) {
+    throw new TypeError('headStart is not a number of milliseconds')
+  }
+  const protocols = applicationProtocols(options.protocols ?? [])
+
+  if (allowPooling && hashes.length > 0) throw notSupported('serverCertificateHashes need a connection of their own: no allowPooling')
+  // The draft's header fields could go with native WebTransport alone, and a
+  // session without them would not be what the page asked for.
+  if ((options as { headers?: unknown }).headers !== undefined) throw notSupported('a WebSocket cannot carry header fields of the page')
+  let nativeOnly: string | null = null
+  if (requireUnreliable) nativeOnly = 'requireUnreliable'
+  else if (hashes.length > 0 && !options.fallbackWithoutHashes) nativeOnly = 'serverCertificateHashes'
+  if (nativeOnly !== null && transport === 'ws') throw notSupported(`${nativeOnly} cannot be honoured on a WebSocket`)
+
+  const native: NativeOptions = { allowPooling, requireUnreliable, congestionControl }
+  if (hashes.length > 0) native.serverCertificateHashes = hashes
+  if (protocols.length > 0) native.protocols = protocols
+  for (const name of ['anticipatedConcurrentIncomingUnidirectionalStreams', 'anticipatedConcurrentIncomingBidirectionalStreams'] as const) {
+    const count = options[name]
+    if (count !== undefined && count !== null) native[name] = count
+  }
+  return {
+    url: session,
+    webSocketURL,
+    native,
+    protocols,
+    transport,
+    nativeOnly,
+    headStart: headStart ?? null,
+    datagramBytes: options.datagramsReadableType === 'bytes',
+  }
+}
+
+/** The origin by which the memory remembers: host and port. */
+export function origin(url: URL): string {
+  return url.port === '' ? `${url.hostname}:443` : url.host
+}
+
+function parse(text: string | URL, base: string | undefined, scheme: string): URL {
+  let url: URL
+  try {
+    url = new URL(text, base)
+  } catch {
+    throw syntaxError(`not a URL: ${text}`)
+  }
+  if (url.protocol !== scheme) throw syntaxError(`the scheme of ${url.href} is not ${scheme}`)
+  // An empty fragment is one too, and URL.hash does not show it.
+  if (url.href.includes('#')) throw syntaxError(`${url.href} has a fragment`)
+  return url
+}
+
+function toWebSocket(session: URL): URL {
+  const url = new URL(session)
+  url.protocol = 'wss:'
+  return url
+}
+
+function certificateHashes(list: unknown): WebTransportHash[] {
+  return sequence(list).map(one => {
+    const hash = one as Partial<WebTransportHash> | null | undefined
+    if (typeof hash !== 'object' || hash === null || hash.algorithm === undefined) throw new TypeError('a certificate hash has no algorithm')
+    const { value } = hash
+    if (!(value instanceof ArrayBuffer) && !ArrayBuffer.isView(value)) throw new TypeError('the value of a certificate hash is not a BufferSource')
+    return { algorithm: String(hash.algorithm), value: value as BufferSource }
+  })
+}
+
+function applicationProtocols(list: unknown): string[] {
+  const protocols = sequence(list).map(String)
+  if (new Set(protocols).size < protocols.length) throw syntaxError('a protocol is listed twice')
+  for (const protocol of protocols) {
+    if (!/^[\x20-\x7e]+$/.test(protocol) || protocol.length > protocolLongest) {
+      throw syntaxError(`a protocol is not 1 to ${protocolLongest} bytes of 0x20 to 0x7e`)
+    }
+  }
+  return protocols
+}
+
+/** As WebIDL takes a sequence: a TypeError for anything else, a string too. */
+function sequence(list: unknown): unknown[] {
+  if (typeof list !== 'object') throw new TypeError(`${String(list)} is not a sequence`)
+  return [...(list as Iterable<unknown>)]
+}
+
+function oneOf<T extends string>(name: string, value: string, values: readonly T[]): T {
+  const found = values.find(one => one === value)
+  if (found === undefined) throw new TypeError(`${name} is not one of ${values.join(', ')}`)
+  return found
+}
+
+function syntaxError(message: string): DOMException {
+  return new DOMException(message, 'SyntaxError')
+}
+
+export function notSupported(message: string): DOMException {
+  return new DOMException(message, 'NotSupportedError')
+}
