@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { sessionError, streamError, WebTransportError } from './errors.js'
+import { errorClass, sessionError, streamError, WebTransportError } from './errors.js'
 
 test('a WebTransportError is a DOMException of that name with source and code', () => {
   const error = new WebTransportError('bye', { source: 'session' })
@@ -34,4 +34,45 @@ test('a session error keeps its cause', () => {
   assert.equal(sessionError('lost', cause).cause, cause)
   assert.equal('cause' in sessionError('lost'), false)
   assert.equal(sessionError('lost').source, 'session')
+})
+
+/** The constructor of Chromium 156 and Firefox 153. */
+class Older extends DOMException {
+  readonly streamErrorCode: number | null
+  constructor(init: { message?: string; streamErrorCode?: number } = {}) {
+    if (typeof init !== 'object') throw new TypeError('not of type WebTransportErrorInit')
+    super(init.message ?? '', 'WebTransportError')
+    this.streamErrorCode = init.streamErrorCode === undefined ? null : Math.min(init.streamErrorCode, 255)
+  }
+  get source(): string {
+    return 'stream'
+  }
+}
+
+/** The draft's. */
+class Newer extends DOMException {
+  readonly source: string
+  readonly streamErrorCode: number | null
+  constructor(message = '', options: { source?: string; streamErrorCode?: number | null } = {}) {
+    super(message, 'WebTransportError')
+    this.source = options.source ?? 'stream'
+    this.streamErrorCode = options.streamErrorCode ?? null
+  }
+}
+
+test('errors are of the browser\'s class, by whichever constructor it has', () => {
+  for (const Native of [Older, Newer]) {
+    const Ours = errorClass(Native)
+    const error = new Ours('lost', { source: 'session' })
+    assert.ok(error instanceof Native)
+    assert.ok(error instanceof Ours)
+    assert.ok((new Native() as unknown) instanceof Ours)
+    assert.ok(!((new DOMException('x', 'WebTransportError') as unknown) instanceof Ours))
+    assert.deepEqual([error.message, error.source, error.streamErrorCode], ['lost', 'session', null])
+    const stream = new Ours('reset', { streamErrorCode: 2 ** 32 - 1 })
+    assert.deepEqual([stream.message, stream.source, stream.streamErrorCode], ['reset', 'stream', 2 ** 32 - 1])
+    const bare = new Ours()
+    assert.deepEqual([bare.message, bare.source, bare.streamErrorCode], ['', 'stream', null])
+  }
+  assert.equal(errorClass(undefined), WebTransportError, 'Node has none')
 })

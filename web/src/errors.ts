@@ -29,10 +29,31 @@ class OwnWebTransportError extends DOMException implements WebTransportError {
 
 /**
  * The browser's own class where there is one, so that instanceof holds whichever
- * way a session came; otherwise one like it.
+ * way a session came and whichever of the two is asked; otherwise one like it.
  */
-export const WebTransportError: ErrorConstructor =
-  (globalThis as { WebTransportError?: ErrorConstructor }).WebTransportError ?? OwnWebTransportError
+export const WebTransportError: ErrorConstructor = errorClass((globalThis as { WebTransportError?: unknown }).WebTransportError)
+
+/** @internal Makes errors of the browser's class by the draft's present constructor. */
+export function errorClass(native: unknown): ErrorConstructor {
+  if (typeof native !== 'function') return OwnWebTransportError
+  const browsers = native as new (...args: unknown[]) => WebTransportError
+  const make = function (message = '', options: WebTransportErrorOptions = {}): WebTransportError {
+    const { source = 'stream', streamErrorCode = null } = options
+    let error: WebTransportError
+    try {
+      error = new browsers(message, { source, streamErrorCode })
+    } catch {
+      // Chromium 156 and Firefox 153 have the older constructor, which takes all
+      // in one object, has no source and keeps 8 bits of the code.
+      error = new browsers({ message })
+    }
+    if (error.source !== source) own(error, 'source', source)
+    if (error.streamErrorCode !== streamErrorCode) own(error, 'streamErrorCode', streamErrorCode)
+    return error
+  }
+  make.prototype = browsers.prototype
+  return make as unknown as ErrorConstructor
+}
 
 /** A failure of the whole session. The cause, if any, is kept in `cause`. */
 export function sessionError(message: string, cause?: unknown): WebTransportError {
@@ -43,10 +64,7 @@ export function sessionError(message: string, cause?: unknown): WebTransportErro
 
 /** The end of a stream by RESET or STOP with this code. */
 export function streamError(message: string, code: number | null): WebTransportError {
-  const error = new WebTransportError(message, { source: 'stream', streamErrorCode: code })
-  // Browsers that followed an older draft keep 8 bits of the code.
-  if (error.streamErrorCode !== code) own(error, 'streamErrorCode', code)
-  return error
+  return new WebTransportError(message, { source: 'stream', streamErrorCode: code })
 }
 
 function own(error: object, name: string, value: unknown): void {
