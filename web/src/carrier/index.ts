@@ -1,0 +1,1 @@
+export { CarrierSession, type CarrierOptions } from './session.js'
