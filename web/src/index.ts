@@ -26,3 +26,4 @@ export type {
   WebTransportHash,
   WebTransportOptionsOfW3C,
 } from './types.js'
+export { forget, WebTransport } from './webtransport.js'

@@ -24,11 +24,13 @@ export interface NativeOptions {
   anticipatedConcurrentIncomingBidirectionalStreams?: number
 }
 
-const protocolLongest = 512 // bytes, as in docs/websocket.md
+/** As in docs/websocket.md. */
+const applicationProtocol = /^[\x20-\x7e]{1,512}$/
 
 /** Throws what the W3C constructor throws: SyntaxError, TypeError or NotSupportedError. */
-export function settings(url: string | URL, options: TowpathOptions, base: string | undefined): Settings {
-  if (options === null || (typeof options !== 'object' && typeof options !== 'function')) throw new TypeError('the options are not an object')
+export function settings(url: string | URL, given: TowpathOptions | null | undefined, base: string | undefined): Settings {
+  const options = given ?? {}
+  if (typeof options !== 'object' && typeof options !== 'function') throw new TypeError('options is not an object')
   const session = parse(url, base, 'https:')
   const webSocketURL = options.webSocketURL === undefined ? toWebSocket(session) : parse(options.webSocketURL, base, 'wss:')
 
@@ -40,25 +42,27 @@ export function settings(url: string | URL, options: TowpathOptions, base: strin
   if (options.datagramsReadableType !== undefined) oneOf('datagramsReadableType', options.datagramsReadableType, ['bytes'])
   const { headStart } = options
   if (headStart !== undefined && !(typeof headStart === 'number' && headStart >= 0 && headStart <= 2 ** 31 - 1)) {
-    throw new TypeError('headStart is not a number of milliseconds')
+    throw new TypeError('headStart is not in milliseconds')
   }
-  const protocols = applicationProtocols(options.protocols ?? [])
+  const protocols = options.protocols === undefined ? [] : applicationProtocols(options.protocols)
 
-  if (allowPooling && hashes.length > 0) throw notSupported('serverCertificateHashes need a connection of their own: no allowPooling')
+  if (allowPooling && hashes.length > 0) throw notSupported('serverCertificateHashes exclude allowPooling')
   // The draft's header fields could go with native WebTransport alone, and a
   // session without them would not be what the page asked for.
-  if ((options as { headers?: unknown }).headers !== undefined) throw notSupported('a WebSocket cannot carry header fields of the page')
+  if ((options as { headers?: unknown }).headers !== undefined) throw notSupported('headers cannot be sent on a WebSocket')
   let nativeOnly: string | null = null
   if (requireUnreliable) nativeOnly = 'requireUnreliable'
   else if (hashes.length > 0 && !options.fallbackWithoutHashes) nativeOnly = 'serverCertificateHashes'
-  if (nativeOnly !== null && transport === 'ws') throw notSupported(`${nativeOnly} cannot be honoured on a WebSocket`)
+  if (nativeOnly !== null && transport === 'ws') throw notSupported(`${nativeOnly} excludes a WebSocket`)
 
   const native: NativeOptions = { allowPooling, requireUnreliable, congestionControl }
   if (hashes.length > 0) native.serverCertificateHashes = hashes
   if (protocols.length > 0) native.protocols = protocols
   for (const name of ['anticipatedConcurrentIncomingUnidirectionalStreams', 'anticipatedConcurrentIncomingBidirectionalStreams'] as const) {
     const count = options[name]
-    if (count !== undefined && count !== null) native[name] = count
+    if (count === undefined || count === null) continue
+    if (!Number.isInteger(count) || count < 0 || count > 65_535) throw new TypeError(`${name} is not from 0 to 65535`)
+    native[name] = count
   }
   return {
     url: session,
@@ -78,15 +82,14 @@ export function origin(url: URL): string {
 }
 
 function parse(text: string | URL, base: string | undefined, scheme: string): URL {
-  let url: URL
+  let url: URL | null = null
   try {
     url = new URL(text, base)
   } catch {
-    throw syntaxError(`not a URL: ${text}`)
+    // The same error as for the others.
   }
-  if (url.protocol !== scheme) throw syntaxError(`the scheme of ${url.href} is not ${scheme}`)
   // An empty fragment is one too, and URL.hash does not show it.
-  if (url.href.includes('#')) throw syntaxError(`${url.href} has a fragment`)
+  if (url?.protocol !== scheme || url.href.includes('#')) throw syntaxError(`${text} is no ${scheme} URL without fragment`)
   return url
 }
 
@@ -99,34 +102,28 @@ function toWebSocket(session: URL): URL {
 function certificateHashes(list: unknown): WebTransportHash[] {
   return sequence(list).map(one => {
     const hash = one as Partial<WebTransportHash> | null | undefined
-    if (typeof hash !== 'object' || hash === null || hash.algorithm === undefined) throw new TypeError('a certificate hash has no algorithm')
-    const { value } = hash
-    if (!(value instanceof ArrayBuffer) && !ArrayBuffer.isView(value)) throw new TypeError('the value of a certificate hash is not a BufferSource')
-    return { algorithm: String(hash.algorithm), value: value as BufferSource }
+    if (hash?.algorithm === undefined || !isBufferSource(hash.value)) throw new TypeError('a certificate hash lacks algorithm or value')
+    return { algorithm: String(hash.algorithm), value: hash.value }
   })
 }
 
 function applicationProtocols(list: unknown): string[] {
   const protocols = sequence(list).map(String)
-  if (new Set(protocols).size < protocols.length) throw syntaxError('a protocol is listed twice')
-  for (const protocol of protocols) {
-    if (!/^[\x20-\x7e]+$/.test(protocol) || protocol.length > protocolLongest) {
-      throw syntaxError(`a protocol is not 1 to ${protocolLongest} bytes of 0x20 to 0x7e`)
-    }
+  if (new Set(protocols).size < protocols.length || !protocols.every(one => applicationProtocol.test(one))) {
+    throw syntaxError('protocols are not distinct and of 1 to 512 bytes of 0x20 to 0x7e')
   }
   return protocols
 }
 
 /** As WebIDL takes a sequence: a TypeError for anything else, a string too. */
 function sequence(list: unknown): unknown[] {
-  if (typeof list !== 'object') throw new TypeError(`${String(list)} is not a sequence`)
+  if (typeof list !== 'object') throw new TypeError('not a sequence')
   return [...(list as Iterable<unknown>)]
 }
 
 function oneOf<T extends string>(name: string, value: string, values: readonly T[]): T {
-  const found = values.find(one => one === value)
-  if (found === undefined) throw new TypeError(`${name} is not one of ${values.join(', ')}`)
-  return found
+  if (!values.includes(value as T)) throw new TypeError(`${name} is not one of ${values}`)
+  return value as T
 }
 
 function syntaxError(message: string): DOMException {
@@ -135,4 +132,8 @@ function syntaxError(message: string): DOMException {
 
 export function notSupported(message: string): DOMException {
   return new DOMException(message, 'NotSupportedError')
+}
+
+export function isBufferSource(value: unknown): value is BufferSource {
+  return value instanceof ArrayBuffer || ArrayBuffer.isView(value)
 }

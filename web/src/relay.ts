@@ -1,3 +1,5 @@
+import { isBufferSource } from './options.js'
+
 /**
  * Streams that the page may use before it is known which way they will come.
  * What goes through them are streams and datagrams, as they are: the bytes of a
@@ -97,7 +99,7 @@ export function relayWrites(sink: Promise<WritableStream<BufferSource>>): Writab
       writer.then(one => one.closed).catch(error => controller.error(error))
     },
     async write(chunk) {
-      if (!(chunk instanceof ArrayBuffer) && !ArrayBuffer.isView(chunk)) throw new TypeError('a datagram is not a BufferSource')
+      if (!isBufferSource(chunk)) throw new TypeError('a datagram is not a BufferSource')
       await (await writer).write(chunk)
     },
     async close() {

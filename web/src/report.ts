@@ -16,9 +16,10 @@ export function reason(story: Story): string {
   const { attempts, alone, closed, way } = story
   const h3 = attempts.find(one => one.way === 'h3')
   const ws = attempts.find(one => one.way === 'ws')
+  const nothingElse = alone === null ? '' : `; nothing else was tried: ${alone}`
   if (way === 'h3' && h3 !== undefined) {
     const took = `native WebTransport was ready after ${ms(length(h3))}`
-    if (alone !== null) return `${took}; nothing else was tried: ${alone}`
+    if (alone !== null) return took + nothingElse
     if (ws?.outcome === 'failed') return `${took}, and the WebSocket had failed: ${text(ws.error)}`
     return ws === undefined ? took : `${took}, before the WebSocket`
   }
@@ -27,8 +28,7 @@ export function reason(story: Story): string {
     return `${took}: ${alone ?? whyWebSocket(story, h3, ws)}`
   }
   if (attempts.length > 0 && attempts.every(one => one.outcome === 'failed')) {
-    const each = attempts.map(one => `${name(one.way)} failed after ${ms(length(one))} (${text(one.error)})`).join(', ')
-    return alone === null ? each : `${each}; nothing else was tried: ${alone}`
+    return attempts.map(failed).join('; ') + nothingElse
   }
   if (closed) return 'the page closed the session before it was ready'
   return `${attempts
@@ -37,31 +37,33 @@ export function reason(story: Story): string {
     .join(' and ')} being tried`
 }
 
-function whyWebSocket(story: Story, h3: Attempt | undefined, ws: Attempt): string {
-  const { memory, plan } = story
-  const trying = 'native WebTransport was tried again in the background'
-  if (plan.kind === 'probe') {
-    switch (h3?.outcome) {
-      case 'late':
-        return `${trying}, and works again`
-      case 'failed':
-        return `${trying}, and failed: ${text(h3.error)}`
-      case 'given up':
-        return `${trying}, and is still broken`
-      default:
-        return `${trying}, after it had been broken`
-    }
-  }
+function whyWebSocket({ memory, plan }: Story, h3: Attempt | undefined, ws: Attempt): string {
   if (plan.kind === 'behind') {
     if (memory?.decision === 'pending') return 'another session was finding out whether native WebTransport works'
-    return `native WebTransport was found broken before, and is not tried again until ${time(memory?.brokenUntil)}`
+    return `native WebTransport was found broken before, and is not tried again until ${new Date(memory?.brokenUntil ?? 0).toISOString()}`
   }
-  if (h3?.error !== undefined && ((h3.ended as number) <= ws.started || (h3.ended as number) <= (ws.ended as number))) {
-    return `native WebTransport failed after ${ms(length(h3))}: ${text(h3.error)}`
-  }
-  const start = plan.kind === 'race' ? ` within its head start of ${ms(plan.headStart)}` : ''
-  const silent = `native WebTransport was not ready${start}`
+  if (plan.kind === 'probe') return `native WebTransport was tried again in the background, ${found(h3)}`
+  if (h3?.outcome === 'failed' && (h3.ended as number) <= (ws.ended as number)) return failed(h3)
+  const silent = `native WebTransport was not ready within its head start of ${ms(plan.kind === 'race' ? plan.headStart : 0)}`
   return h3?.outcome === 'late' ? `${silent}, but ${ms(length(h3))} after its start` : silent
+}
+
+/** What a probe has come to. */
+function found(probe: Attempt | undefined): string {
+  switch (probe?.outcome) {
+    case 'late':
+      return 'and works again'
+    case 'failed':
+      return `and failed: ${text(probe.error)}`
+    case 'given up':
+      return 'and is still broken'
+    default:
+      return 'after it had been broken'
+  }
+}
+
+function failed(attempt: Attempt): string {
+  return `${name(attempt.way)} failed after ${ms(length(attempt))}: ${text(attempt.error)}`
 }
 
 function name(way: Way): string {
@@ -74,10 +76,6 @@ function length(attempt: Attempt): number {
 
 function ms(value: number): string {
   return `${Math.round(value)} ms`
-}
-
-function time(at: number | undefined): string {
-  return at === undefined ? 'later' : new Date(at).toISOString()
 }
 
 /** An error's own words, without the full stop that some browsers put. */
