@@ -1,6 +1,6 @@
 // node scripts/test.mjs [PART OF A FILE NAME...]
 //
-// Compiles src and suite into .test, file by file, and runs the tests among
+// Compiles src, suite and page into .test, file by file, and runs the tests among
 // them, those whose path contains one of the arguments if there are any.
 import { build } from 'esbuild'
 import { spawnSync } from 'node:child_process'
@@ -9,7 +9,7 @@ import { root } from './paths.mjs'
 
 const out = `${root}.test`
 rmSync(out, { recursive: true, force: true })
-const sources = ['src', 'suite']
+const sources = ['src', 'suite', 'page']
   .filter(dir => existsSync(root + dir))
   .flatMap(dir => readdirSync(root + dir, { recursive: true }).map(name => `${dir}/${name}`))
   .filter(name => name.endsWith('.ts') && !name.endsWith('.d.ts'))

@@ -116,13 +116,11 @@ export class Datagrams implements DatagramDuplexStream {
   }
 
   #get<K extends keyof Marks>(name: K, unset: Marks[K]): Marks[K] {
-    if (this.#inner !== null) return this.#inner[name] as Marks[K]
-    return this.#early[name] ?? unset
+    return ((this.#inner ?? this.#early)[name] as Marks[K] | undefined) ?? unset
   }
 
   #set<K extends keyof Marks>(name: K, value: Marks[K]): void {
-    if (this.#inner !== null) Object.assign(this.#inner, { [name]: value })
-    else this.#early[name] = value
+    Object.assign(this.#inner ?? this.#early, { [name]: value })
   }
 }
 

@@ -79,7 +79,7 @@ export class NativeSession implements SessionOfOneWay {
       },
     )
     this.draining = native.draining === undefined ? new Promise(() => {}) : native.draining.then(() => {})
-    this.datagrams = new Datagrams(native.datagrams)
+    this.datagrams = datagrams(native.datagrams)
     // The page is handed the facade's promises, which report the same.
     for (const promise of [this.ready, this.closed, this.draining]) promise.catch(() => {})
   }
@@ -153,81 +153,43 @@ function normal(error: unknown): unknown {
   return sessionError(error instanceof Error ? error.message : 'native WebTransport failed', error)
 }
 
+/** A browser has one name of each. */
+const names: readonly (readonly (keyof NativeDatagrams & keyof DatagramDuplexStream)[])[] = [
+  ['readable'],
+  ['maxDatagramSize'],
+  ['incomingMaxAge'],
+  ['outgoingMaxAge'],
+  ['incomingMaxBufferedDatagrams', 'incomingHighWaterMark'],
+  ['outgoingMaxBufferedDatagrams', 'outgoingHighWaterMark'],
+]
+
 /** A browser's datagrams under all of the draft's names. */
-class Datagrams implements DatagramDuplexStream {
-  readonly #native: NativeDatagrams
-  #writable: DatagramsWritable | undefined
-  #writer: WritableStreamDefaultWriter<BufferSource> | undefined
-
-  constructor(native: NativeDatagrams) {
-    this.#native = native
-  }
-
-  get readable(): ReadableStream<Uint8Array> {
-    return this.#native.readable
-  }
-
-  get writable(): DatagramsWritable {
-    this.#writable ??= this.createWritable()
-    return this.#writable
-  }
-
-  createWritable(options?: SendOptions): DatagramsWritable {
-    if (this.#native.createWritable !== undefined) return this.#native.createWritable(accepted(options))
+function datagrams(native: NativeDatagrams): DatagramDuplexStream {
+  let writer: WritableStreamDefaultWriter<BufferSource> | undefined
+  let writable: DatagramsWritable | undefined
+  const createWritable = (options?: SendOptions): DatagramsWritable =>
+    native.createWritable?.(accepted(options)) ??
     // There is one stream for all, which all that is made here write to.
-    return new WritableStream<BufferSource>({
+    new WritableStream<BufferSource>({
       write: chunk => {
-        this.#writer ??= (this.#native.writable as DatagramsWritable).getWriter()
-        return this.#writer.write(chunk)
+        writer ??= (native.writable as DatagramsWritable).getWriter()
+        return writer.write(chunk)
       },
     })
+  const all = {
+    createWritable,
+    get writable() {
+      return (writable ??= createWritable())
+    },
   }
-
-  get maxDatagramSize(): number {
-    return this.#native.maxDatagramSize
+  for (const each of names) {
+    const theirs = each.find(name => name in native) ?? each[0]
+    for (const name of each) {
+      Object.defineProperty(all, name, {
+        get: () => native[theirs as keyof NativeDatagrams],
+        set: (value: unknown) => void Object.assign(native, { [theirs as string]: value }),
+      })
+    }
   }
-
-  get incomingMaxAge(): number | null {
-    return this.#native.incomingMaxAge
-  }
-  set incomingMaxAge(age: number | null) {
-    this.#native.incomingMaxAge = age
-  }
-
-  get outgoingMaxAge(): number | null {
-    return this.#native.outgoingMaxAge
-  }
-  set outgoingMaxAge(age: number | null) {
-    this.#native.outgoingMaxAge = age
-  }
-
-  get incomingMaxBufferedDatagrams(): number {
-    return this.#native.incomingMaxBufferedDatagrams ?? this.#native.incomingHighWaterMark ?? 1
-  }
-  set incomingMaxBufferedDatagrams(mark: number) {
-    if ('incomingMaxBufferedDatagrams' in this.#native) this.#native.incomingMaxBufferedDatagrams = mark
-    else this.#native.incomingHighWaterMark = mark
-  }
-
-  get outgoingMaxBufferedDatagrams(): number {
-    return this.#native.outgoingMaxBufferedDatagrams ?? this.#native.outgoingHighWaterMark ?? 1
-  }
-  set outgoingMaxBufferedDatagrams(mark: number) {
-    if ('outgoingMaxBufferedDatagrams' in this.#native) this.#native.outgoingMaxBufferedDatagrams = mark
-    else this.#native.outgoingHighWaterMark = mark
-  }
-
-  get incomingHighWaterMark(): number {
-    return this.incomingMaxBufferedDatagrams
-  }
-  set incomingHighWaterMark(mark: number) {
-    this.incomingMaxBufferedDatagrams = mark
-  }
-
-  get outgoingHighWaterMark(): number {
-    return this.outgoingMaxBufferedDatagrams
-  }
-  set outgoingHighWaterMark(mark: number) {
-    this.outgoingMaxBufferedDatagrams = mark
-  }
+  return all as DatagramDuplexStream
 }
