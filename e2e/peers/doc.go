@@ -2,17 +2,13 @@
 // of Towpath's sessions, and measures what works: docs/clients.md is the outcome
 // of its tests. It holds tests only.
 //
-// Every line of the table, a [row], is measured by one test function, and every
-// field by one subtest of it, run by cell, partly or lacks. What a field means is a
-// scenario between the two ends of a session, the same for all rows; a link
-// makes the sessions of a row. The ends are this library's, another Go
-// library's, or live in a child process that is told line by line what to do.
-//
-// A new row is a variable in its own file and a line in the list of rows:
+// Its lines are rows of package clients, where the table, the meaning of its
+// columns and the ends in child processes are. A new row is a variable in the
+// file of its test, and a line in the list of rows:
 //
 //	func TestTheirClient(t *testing.T) {
-//		measure(t, theirClient, newTheirLink(t), exceptions{
-//			datagrams: {lacks: "it has none", show: func(t *testing.T, l link) { ... }},
+//		clients.Measure(t, theirClient, newTheirLink(t), clients.Exceptions{
+//			clients.Datagrams: {Lacks: "it has none", Show: func(t *testing.T, l clients.Link) { ... }},
 //		})
 //	}
 //

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/towpath-go/towpath/e2e/clients"
 	"github.com/towpath-go/towpath/h2wt"
 	"github.com/towpath-go/towpath/internal/testcert"
 	"github.com/towpath-go/towpath/negotiate"
@@ -21,14 +22,14 @@ const failsModule = "npm @fails-components/webtransport"
 
 // The rows of fails-components over HTTP/2, in Node.
 var (
-	failsClient = &row{
-		name: "fails client h2", section: foreign, transport: "HTTP/2", module: failsModule,
-		peer: "fails-components in Node, `forceReliable: true`", end: "client",
-		configure: "`UpgradeOptions.AllowOriginWithoutScheme: true`",
+	failsClient = &clients.Row{
+		Name: "fails client h2", Table: foreign, Transport: "HTTP/2", Module: failsModule,
+		Peer: "fails-components in Node, `forceReliable: true`", End: "client",
+		Configure: "`UpgradeOptions.AllowOriginWithoutScheme: true`",
 	}
-	failsServer = &row{
-		name: "fails server h2", section: foreign, transport: "HTTP/2", module: failsModule,
-		peer: "fails-components in Node, `Http2Server`", end: "server",
+	failsServer = &clients.Row{
+		Name: "fails server h2", Table: foreign, Transport: "HTTP/2", Module: failsModule,
+		Peer: "fails-components in Node, `Http2Server`", End: "server",
 	}
 )
 
@@ -42,28 +43,28 @@ func TestFailsComponentsClient(t *testing.T) {
 	heard := &dialects{}
 	opts := &transport.UpgradeOptions{Protocols: []string{"second"}, AllowOriginWithoutScheme: true}
 	l := &failsClientLink{
-		client: node(t, "fails-components.mjs"),
-		server: newTowpathServer(t, opts, heard.config(transport.DialectAuto), transport.HTTP2),
+		client: clients.Node(t, "fails-components.mjs"),
+		server: clients.NewTowpathServer(t, opts, heard.config(transport.DialectAuto), transport.HTTP2),
 	}
 	defer heard.want(t, "legacy", "announced", "swapped")
-	measure(t, failsClient, l, thorough(exceptions{
-		serverStreams: {partly: fmt.Sprintf(failsStreams, "initialBidirectionalSendStreams"), show: func(t *testing.T, l link) {
-			thorough(nil)[serverStreams].show(t, l)
+	clients.Measure(t, failsClient, l, thorough(clients.Exceptions{
+		clients.ServerStreams: {Partly: fmt.Sprintf(failsStreams, "initialBidirectionalSendStreams"), Show: func(t *testing.T, l clients.Link) {
+			thorough(nil)[clients.ServerStreams].Show(t, l)
 			wantLastStream(t, l, true)
 		}},
-		resetCode: {partly: failsCodes, show: func(t *testing.T, l link) {
-			resets(t, l, 254, wideCode)
-			resetsLearnt(t, l, 256, wideCode, 255, wideCode)
+		clients.ResetCode: {Partly: failsCodes, Show: func(t *testing.T, l clients.Link) {
+			clients.Resets(t, l, 254, clients.WideCode)
+			clients.ResetsLearnt(t, l, 256, clients.WideCode, 255, clients.WideCode)
 		}},
-		stopCode: {partly: failsCodes, show: func(t *testing.T, l link) {
-			stops(t, l, 254, wideCode)
-			stopsLearnt(t, l, 256, wideCode, 255, wideCode)
+		clients.StopCode: {Partly: failsCodes, Show: func(t *testing.T, l clients.Link) {
+			clients.Stops(t, l, 254, clients.WideCode)
+			clients.StopsLearnt(t, l, 256, clients.WideCode, 255, clients.WideCode)
 		}},
-		severalSessions: {partly: failsSessions, show: func(t *testing.T, l link) {
-			scenarios[severalSessions](t, l)
+		clients.SeveralSessions: {Partly: failsSessions, Show: func(t *testing.T, l clients.Link) {
+			clients.Scenarios[clients.SeveralSessions](t, l)
 			endBesideOthers(t, l, true)
-			_, a := l.session(t)
-			_, b := l.session(t)
+			_, a := l.Session(t)
+			_, b := l.Session(t)
 			if a, b := remote(a), remote(b); a == b {
 				t.Errorf("two sessions came from %s", a)
 			}
@@ -72,15 +73,15 @@ func TestFailsComponentsClient(t *testing.T) {
 }
 
 // remote returns the address that a session of this library has as the peer's.
-func remote(e end) string { return e.(towpathEnd).s.Info().RemoteAddr.String() }
+func remote(e clients.End) string { return e.(clients.TowpathEnd).S.Info().RemoteAddr.String() }
 
 // TestFailsComponentsOrigin: the client's Origin has no scheme, and without the
 // option for it the answer is 403.
 func TestFailsComponentsOrigin(t *testing.T) {
-	server := newTowpathServer(t, nil, nil, transport.HTTP2)
-	client := node(t, "fails-components.mjs")
-	hash := server.cert.Hash()
-	_, err := client.do(limited(t), order{Op: "dial", URL: server.url("/"), Hash: hash[:]})
+	server := clients.NewTowpathServer(t, nil, nil, transport.HTTP2)
+	client := clients.Node(t, "fails-components.mjs")
+	hash := server.Cert.Hash()
+	_, err := client.Do(clients.Limited(t), clients.Order{Op: "dial", URL: server.URL("/"), Hash: hash[:]})
 	if err == nil || !strings.Contains(err.Error(), "status 403") {
 		t.Errorf("the session: %v", err)
 	}
@@ -88,32 +89,32 @@ func TestFailsComponentsOrigin(t *testing.T) {
 
 // A failsClientLink has their client and our server.
 type failsClientLink struct {
-	client  *process
-	server  *towpathServer
+	client  *clients.Process
+	server  *clients.TowpathServer
 	streams int // as in order
 }
 
-func (l *failsClientLink) session(t *testing.T, offer ...string) (client, server end) {
+func (l *failsClientLink) Session(t *testing.T, offer ...string) (client, server clients.End) {
 	t.Helper()
-	ctx := limited(t)
-	return failsDial(t, ctx, l.client, l.server.url("/"), l.server.cert.Hash(), l.streams, offer), l.server.accept(t, ctx)
+	ctx := clients.Limited(t)
+	return failsDial(t, ctx, l.client, l.server.URL("/"), l.server.Cert.Hash(), l.streams, offer), l.server.Accept(t, ctx)
 }
 
 func TestFailsComponentsServer(t *testing.T) {
 	heard := &dialects{}
 	defer heard.want(t, "legacy", "announced", "swapped")
-	measure(t, failsServer, newFailsServerLink(t, heard.config(transport.DialectAuto), 0), thorough(exceptions{
-		bidi: {partly: fmt.Sprintf(failsStreams, "initialBidirectionalStreams"), show: func(t *testing.T, l link) {
-			thorough(nil)[bidi].show(t, l)
+	clients.Measure(t, failsServer, newFailsServerLink(t, heard.config(transport.DialectAuto), 0), thorough(clients.Exceptions{
+		clients.Bidi: {Partly: fmt.Sprintf(failsStreams, "initialBidirectionalStreams"), Show: func(t *testing.T, l clients.Link) {
+			thorough(nil)[clients.Bidi].Show(t, l)
 			wantLastStream(t, l, false)
 		}},
-		resetCode: {partly: failsCodes, show: func(t *testing.T, l link) {
-			resets(t, l, wideCode, 254)
-			resetsLearnt(t, l, wideCode, 256, wideCode, 255)
+		clients.ResetCode: {Partly: failsCodes, Show: func(t *testing.T, l clients.Link) {
+			clients.Resets(t, l, clients.WideCode, 254)
+			clients.ResetsLearnt(t, l, clients.WideCode, 256, clients.WideCode, 255)
 		}},
-		stopCode: {partly: failsCodes, show: func(t *testing.T, l link) {
-			stops(t, l, wideCode, 254)
-			stopsLearnt(t, l, wideCode, 256, wideCode, 255)
+		clients.StopCode: {Partly: failsCodes, Show: func(t *testing.T, l clients.Link) {
+			clients.Stops(t, l, clients.WideCode, 254)
+			clients.StopsLearnt(t, l, clients.WideCode, 256, clients.WideCode, 255)
 		}},
 	}))
 }
@@ -135,21 +136,21 @@ func TestFailsComponentsServerWays(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx := limited(t)
+			ctx := clients.Limited(t)
 			s, err := dial(ctx)
-			must(t, err)
+			clients.Must(t, err)
 			defer s.CloseWithError(0, "")
 			if p := s.Info().Protocol; p != transport.HTTP2 {
 				t.Errorf("the session is over %v", p)
 			}
-			must(t, echo(ctx, towpathEnd{s}, failsAccept(t, ctx, server), false, "asked"))
+			clients.Must(t, clients.Echo(ctx, clients.TowpathEnd{S: s}, failsAccept(t, ctx, server), false, "asked"))
 		})
 	}
 }
 
 // A failsServerLink has our client and their server.
 type failsServerLink struct {
-	server *process
+	server *clients.Process
 	dialer *negotiate.Dialer
 	url    string
 }
@@ -162,30 +163,30 @@ func newFailsServerLink(t *testing.T, config *transport.Config, streams int) *fa
 	return l
 }
 
-func (l *failsServerLink) session(t *testing.T, offer ...string) (client, server end) {
+func (l *failsServerLink) Session(t *testing.T, offer ...string) (client, server clients.End) {
 	t.Helper()
-	ctx := limited(t)
+	ctx := clients.Limited(t)
 	client = dialTowpath(t, ctx, l.dialer, l.url, offer)
 	return client, failsAccept(t, ctx, l.server)
 }
 
 // wantLastStream opens bidirectional streams, one after the other, until there
 // can be no more. The one that opens them is Towpath.
-func wantLastStream(t *testing.T, l link, byServer bool) {
+func wantLastStream(t *testing.T, l clients.Link, byServer bool) {
 	t.Helper()
-	ctx := limited(t)
-	asks, answers := l.session(t)
+	ctx := clients.Limited(t)
+	asks, answers := l.Session(t)
 	if byServer {
 		asks, answers = answers, asks
 	}
 	for range 100 {
-		must(t, echo(ctx, asks, answers, false, "asked"))
+		clients.Must(t, clients.Echo(ctx, asks, answers, false, "asked"))
 	}
 	// What the other end has to say of the streams has come before this.
-	must(t, datagram(ctx, answers, asks, "after all of them"))
+	clients.Must(t, clients.Datagram(ctx, answers, asks, "after all of them"))
 	over, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := asks.open(over, false); !errors.Is(err, transport.ErrStreamLimit) {
+	if _, err := asks.Open(over, false); !errors.Is(err, transport.ErrStreamLimit) {
 		t.Errorf("stream 101: %v", err)
 	}
 }
@@ -196,12 +197,12 @@ func TestFailsComponentsManyStreams(t *testing.T) {
 	const count = 2*transport.DefaultMaxIncomingStreams + 1
 	for name, l := range failsLinks(t, count) {
 		t.Run(name, func(t *testing.T) {
-			ctx := limited(t)
-			client, server := l.session(t)
+			ctx := clients.Limited(t)
+			client, server := l.Session(t)
 			for range count {
-				for _, dir := range [][2]end{{client, server}, {server, client}} {
-					must(t, echo(ctx, dir[0], dir[1], false, "asked"))
-					must(t, oneWay(ctx, dir[0], dir[1], "told"))
+				for _, dir := range [][2]clients.End{{client, server}, {server, client}} {
+					clients.Must(t, clients.Echo(ctx, dir[0], dir[1], false, "asked"))
+					clients.Must(t, clients.OneWay(ctx, dir[0], dir[1], "told"))
 				}
 			}
 		})
@@ -213,15 +214,15 @@ func TestFailsComponentsManyStreams(t *testing.T) {
 func TestFailsComponentsDies(t *testing.T) {
 	for name, l := range failsLinks(t, 0) {
 		t.Run(name, func(t *testing.T) {
-			ctx := limited(t)
-			client, server := l.session(t)
-			asked(t, ctx, client, server)
+			ctx := clients.Limited(t)
+			client, server := l.Session(t)
+			clients.Asked(t, ctx, client, server)
 			ours, theirs := client, server
-			if p, ok := client.(processEnd); ok {
+			if p, ok := client.(clients.ProcessEnd); ok {
 				ours, theirs = server, p
 			}
-			theirs.(processEnd).p.kill()
-			_, _, err := ours.closed(ctx)
+			theirs.(clients.ProcessEnd).Process.Kill()
+			_, _, err := ours.Closed(ctx)
 			var ended *transport.SessionError
 			if !errors.As(err, &ended) || !ended.Remote || ended.Err == nil {
 				t.Errorf("the session ended with %v", err)
@@ -232,13 +233,13 @@ func TestFailsComponentsDies(t *testing.T) {
 
 // failsLinks are links of both rows. Streams is how many bidirectional streams
 // fails-components takes, 0 for its default.
-func failsLinks(t *testing.T, streams int) map[string]link {
+func failsLinks(t *testing.T, streams int) map[string]clients.Link {
 	t.Helper()
 	opts := &transport.UpgradeOptions{Protocols: []string{"second"}, AllowOriginWithoutScheme: true}
-	return map[string]link{
+	return map[string]clients.Link{
 		"client": &failsClientLink{
-			client: node(t, "fails-components.mjs"), streams: streams,
-			server: newTowpathServer(t, opts, nil, transport.HTTP2),
+			client: clients.Node(t, "fails-components.mjs"), streams: streams,
+			server: clients.NewTowpathServer(t, opts, nil, transport.HTTP2),
 		},
 		"server": newFailsServerLink(t, nil, streams),
 	}
@@ -248,20 +249,20 @@ func failsLinks(t *testing.T, streams int) map[string]link {
 // peer and its drivers can do is known without Towpath.
 func TestFailsComponentsAlone(t *testing.T) {
 	l := newFailsLink(t)
-	for c, show := range scenarios {
-		switch column(c) {
-		case resetCode:
-			show = func(t *testing.T, l link) { resetsLearnt(t, l, 254, 256, 254, 255) }
-		case stopCode:
-			show = func(t *testing.T, l link) { stopsLearnt(t, l, 254, 256, 254, 255) }
+	for c, show := range clients.Scenarios {
+		switch clients.Column(c) {
+		case clients.ResetCode:
+			show = func(t *testing.T, l clients.Link) { clients.ResetsLearnt(t, l, 254, 256, 254, 255) }
+		case clients.StopCode:
+			show = func(t *testing.T, l clients.Link) { clients.StopsLearnt(t, l, 254, 256, 254, 255) }
 		}
-		t.Run(column(c).String(), func(t *testing.T) { show(t, l) })
+		t.Run(clients.Column(c).String(), func(t *testing.T) { show(t, l) })
 	}
 }
 
 // A failsLink has fails-components at both ends.
 type failsLink struct {
-	client, server *process
+	client, server *clients.Process
 	url            string
 	hash           [sha256.Size]byte
 }
@@ -269,27 +270,27 @@ type failsLink struct {
 func newFailsLink(t *testing.T) *failsLink {
 	t.Helper()
 	cert := testcert.New(t)
-	l := &failsLink{client: node(t, "fails-components.mjs"), hash: cert.Hash()}
+	l := &failsLink{client: clients.Node(t, "fails-components.mjs"), hash: cert.Hash()}
 	l.server, l.url = failsListen(t, cert, 0)
 	return l
 }
 
-func (l *failsLink) session(t *testing.T, offer ...string) (client, server end) {
+func (l *failsLink) Session(t *testing.T, offer ...string) (client, server clients.End) {
 	t.Helper()
-	ctx := limited(t)
+	ctx := clients.Limited(t)
 	return failsDial(t, ctx, l.client, l.url, l.hash, 0, offer), failsAccept(t, ctx, l.server)
 }
 
 // failsDial dials with their client, and closes the session when the test ends.
-func failsDial(t *testing.T, ctx context.Context, p *process, url string, hash [sha256.Size]byte, streams int, offer []string) end {
+func failsDial(t *testing.T, ctx context.Context, p *clients.Process, url string, hash [sha256.Size]byte, streams int, offer []string) clients.End {
 	t.Helper()
-	a, err := p.do(ctx, order{Op: "dial", URL: url, Hash: hash[:], Streams: streams, Protocols: offer})
-	must(t, err)
-	e := p.end(a)
+	a, err := p.Do(ctx, clients.Order{Op: "dial", URL: url, Hash: hash[:], Streams: streams, Protocols: offer})
+	clients.Must(t, err)
+	e := p.End(a)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), clients.Patience)
 		defer cancel()
-		if err := e.close(ctx, 0, ""); err != nil && !p.killed {
+		if err := e.Close(ctx, 0, ""); err != nil && !p.Killed {
 			t.Errorf("closing: %v", err)
 		}
 	})
@@ -297,28 +298,28 @@ func failsDial(t *testing.T, ctx context.Context, p *process, url string, hash [
 }
 
 // failsListen starts their server.
-func failsListen(t *testing.T, cert *testcert.Cert, streams int) (p *process, url string) {
+func failsListen(t *testing.T, cert *testcert.Cert, streams int) (p *clients.Process, url string) {
 	t.Helper()
-	p = node(t, "fails-components.mjs")
+	p = clients.Node(t, "fails-components.mjs")
 	certPEM, keyPEM := pemOf(t, cert)
-	a, err := p.do(limited(t), order{Op: "listen", Cert: certPEM, Key: keyPEM, Streams: streams, Protocols: []string{"second"}})
-	must(t, err)
+	a, err := p.Do(clients.Limited(t), clients.Order{Op: "listen", Cert: certPEM, Key: keyPEM, Streams: streams, Protocols: []string{"second"}})
+	clients.Must(t, err)
 	return p, fmt.Sprintf("https://127.0.0.1:%d/", a.Result.Port)
 }
 
 // failsAccept returns the next session of their server.
-func failsAccept(t *testing.T, ctx context.Context, p *process) end {
+func failsAccept(t *testing.T, ctx context.Context, p *clients.Process) clients.End {
 	t.Helper()
-	a, err := p.do(ctx, order{Op: "session"})
-	must(t, err)
-	return p.end(a)
+	a, err := p.Do(ctx, clients.Order{Op: "session"})
+	clients.Must(t, err)
+	return p.End(a)
 }
 
 // pemOf returns a certificate and its key for other software.
 func pemOf(t *testing.T, c *testcert.Cert) (cert, key string) {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(c.TLS.PrivateKey)
-	must(t, err)
+	clients.Must(t, err)
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Leaf.Raw})),
 		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/towpath-go/towpath/e2e/clients"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -14,38 +15,38 @@ var (
 	failsBrowser2 = failsBrowserRow("kDraft2")
 )
 
-func failsBrowserRow(version string) *row {
-	return &row{
-		name: "fails browser " + version, section: foreign,
-		transport: "WebSocket, `webtransport_" + version + "`",
-		module:    failsModule,
-		peer:      "fails-components' browser build, in Node with the package ws", end: "client",
+func failsBrowserRow(version string) *clients.Row {
+	return &clients.Row{
+		Name: "fails browser " + version, Table: foreign,
+		Transport: "WebSocket, `webtransport_" + version + "`",
+		Module:    failsModule,
+		Peer:      "fails-components' browser build, in Node with the package ws", End: "client",
 	}
 }
 
 func TestFailsComponentsBrowser(t *testing.T) {
 	const signed = "Codes from 2^31 on arrive as the negative numbers of the same 32 bits."
-	for version, r := range map[string]*row{"kDraft1": failsBrowser1, "kDraft2": failsBrowser2} {
+	for version, r := range map[string]*clients.Row{"kDraft1": failsBrowser1, "kDraft2": failsBrowser2} {
 		t.Run(version, func(t *testing.T) {
-			measure(t, r, newFailsBrowserLink(t, "webtransport_"+version), exceptions{
-				serverStreams: {partly: fmt.Sprintf(failsStreams, "initialBidirectionalSendStreams"), show: func(t *testing.T, l link) {
-					scenarios[serverStreams](t, l)
+			clients.Measure(t, r, newFailsBrowserLink(t, "webtransport_"+version), clients.Exceptions{
+				clients.ServerStreams: {Partly: fmt.Sprintf(failsStreams, "initialBidirectionalSendStreams"), Show: func(t *testing.T, l clients.Link) {
+					clients.Scenarios[clients.ServerStreams](t, l)
 					wantLastStream(t, l, true)
 				}},
-				resetCode: {partly: failsCodes, show: func(t *testing.T, l link) {
-					resets(t, l, 254, wideCode)
-					resetsLearnt(t, l, 256, wideCode, 255, wideCode)
+				clients.ResetCode: {Partly: failsCodes, Show: func(t *testing.T, l clients.Link) {
+					clients.Resets(t, l, 254, clients.WideCode)
+					clients.ResetsLearnt(t, l, 256, clients.WideCode, 255, clients.WideCode)
 				}},
-				stopCode: {partly: failsCodes, show: func(t *testing.T, l link) {
-					stops(t, l, 254, wideCode)
-					stopsLearnt(t, l, 256, wideCode, 255, wideCode)
+				clients.StopCode: {Partly: failsCodes, Show: func(t *testing.T, l clients.Link) {
+					clients.Stops(t, l, 254, clients.WideCode)
+					clients.StopsLearnt(t, l, 256, clients.WideCode, 255, clients.WideCode)
 				}},
-				closeByServer: {partly: signed, show: func(t *testing.T, l link) {
-					for code, want := range map[uint32]int64{1<<31 - 1: 1<<31 - 1, wideCode: wideCode - 1<<32} {
-						ctx := limited(t)
-						client, server := l.session(t)
-						must(t, server.close(ctx, code, "so long, ünd tschüss"))
-						a, err := client.(processEnd).do(ctx, order{Op: "closed"})
+				clients.CloseByServer: {Partly: signed, Show: func(t *testing.T, l clients.Link) {
+					for code, want := range map[uint32]int64{1<<31 - 1: 1<<31 - 1, clients.WideCode: clients.WideCode - 1<<32} {
+						ctx := clients.Limited(t)
+						client, server := l.Session(t)
+						clients.Must(t, server.Close(ctx, code, "so long, ünd tschüss"))
+						a, err := client.(clients.ProcessEnd).Do(ctx, clients.Order{Op: "closed"})
 						if r := a.Result; err != nil || r.Code != want || r.Reason != "so long, ünd tschüss" {
 							t.Errorf("the page was told %d %q (%v), want %d", r.Code, r.Reason, err, want)
 						}
@@ -59,11 +60,11 @@ func TestFailsComponentsBrowser(t *testing.T) {
 // TestFailsComponentsBrowserOwnClose: the page that closes is told its own code
 // and reason.
 func TestFailsComponentsBrowserOwnClose(t *testing.T) {
-	ctx := limited(t)
-	client, server := newFailsBrowserLink(t, "webtransport_kDraft2").session(t)
-	must(t, client.close(ctx, wideCode, "so long, ünd tschüss"))
-	for who, e := range map[string]end{"client": client, "server": server} {
-		if code, reason, err := e.closed(ctx); err != nil || code != wideCode || reason != "so long, ünd tschüss" {
+	ctx := clients.Limited(t)
+	client, server := newFailsBrowserLink(t, "webtransport_kDraft2").Session(t)
+	clients.Must(t, client.Close(ctx, clients.WideCode, "so long, ünd tschüss"))
+	for who, e := range map[string]clients.End{"client": client, "server": server} {
+		if code, reason, err := e.Closed(ctx); err != nil || code != clients.WideCode || reason != "so long, ünd tschüss" {
 			t.Errorf("the %s was told %d %q (%v)", who, code, reason, err)
 		}
 	}
@@ -73,22 +74,22 @@ func TestFailsComponentsBrowserOwnClose(t *testing.T) {
 // allow at once, one after the other.
 func TestFailsComponentsBrowserManyStreams(t *testing.T) {
 	const count = 2*transport.DefaultMaxIncomingStreams + 1
-	ctx := limited(t)
+	ctx := clients.Limited(t)
 	l := newFailsBrowserLink(t, "webtransport_kDraft1")
 	l.streams = count // the one limit that never grows
-	client, server := l.session(t)
+	client, server := l.Session(t)
 	for range count {
-		must(t, echo(ctx, client, server, false, "asked"))
-		must(t, echo(ctx, server, client, false, "asked"))
-		must(t, oneWay(ctx, client, server, "told"))
-		must(t, oneWay(ctx, server, client, "told"))
+		clients.Must(t, clients.Echo(ctx, client, server, false, "asked"))
+		clients.Must(t, clients.Echo(ctx, server, client, false, "asked"))
+		clients.Must(t, clients.OneWay(ctx, client, server, "told"))
+		clients.Must(t, clients.OneWay(ctx, server, client, "told"))
 	}
 }
 
 // A failsBrowserLink has the browser build and our server.
 type failsBrowserLink struct {
-	client      *process
-	server      *towpathServer
+	client      *clients.Process
+	server      *clients.TowpathServer
 	cert        string
 	subprotocol string
 	streams     int // as in order
@@ -96,49 +97,49 @@ type failsBrowserLink struct {
 
 func newFailsBrowserLink(t *testing.T, subprotocol string) *failsBrowserLink {
 	t.Helper()
-	l := &failsBrowserLink{client: node(t, "fails-browser.mjs"), server: newTowpathServer(t, nil, nil, transport.HTTP2, transport.WebSocket), subprotocol: subprotocol}
-	l.cert, _ = pemOf(t, l.server.cert)
+	l := &failsBrowserLink{client: clients.Node(t, "fails-browser.mjs"), server: clients.NewTowpathServer(t, nil, nil, transport.HTTP2, transport.WebSocket), subprotocol: subprotocol}
+	l.cert, _ = pemOf(t, l.server.Cert)
 	return l
 }
 
-func (l *failsBrowserLink) session(t *testing.T, offer ...string) (client, server end) {
+func (l *failsBrowserLink) Session(t *testing.T, offer ...string) (client, server clients.End) {
 	t.Helper()
-	ctx := limited(t)
-	a, err := l.client.do(ctx, order{Op: "dial", URL: l.server.url("/"), Cert: l.cert, Subprotocol: l.subprotocol, Streams: l.streams, Protocols: offer})
-	must(t, err)
-	client = l.client.end(a)
+	ctx := clients.Limited(t)
+	a, err := l.client.Do(ctx, clients.Order{Op: "dial", URL: l.server.URL("/"), Cert: l.cert, Subprotocol: l.subprotocol, Streams: l.streams, Protocols: offer})
+	clients.Must(t, err)
+	client = l.client.End(a)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), clients.Patience)
 		defer cancel()
-		if err := client.close(ctx, 0, ""); err != nil {
+		if err := client.Close(ctx, 0, ""); err != nil {
 			t.Errorf("closing: %v", err)
 		}
 	})
-	return client, l.server.accept(t, ctx)
+	return client, l.server.Accept(t, ctx)
 }
 
 // TestFailsComponentsBrowserManyStops: the library does not answer
 // WT_STOP_SENDING, so that a stopped stream has to count as ended here.
 func TestFailsComponentsBrowserManyStops(t *testing.T) {
-	ctx := limited(t)
-	client, server := newFailsBrowserLink(t, "webtransport_kDraft1").session(t)
+	ctx := clients.Limited(t)
+	client, server := newFailsBrowserLink(t, "webtransport_kDraft1").Session(t)
 	for i := range 2*transport.DefaultMaxIncomingStreams + 1 {
 		for _, uni := range []bool{false, true} {
-			ours, err := client.open(ctx, uni)
+			ours, err := client.Open(ctx, uni)
 			if err != nil {
 				t.Fatalf("stream %d: %v", i, err)
 			}
-			must(t, ours.write(ctx, []byte("first")))
-			theirs, err := server.accept(ctx, uni)
-			must(t, err)
-			_, err = theirs.read(ctx, len("first"))
-			must(t, err)
-			must(t, theirs.stop(ctx, 7))
-			wantCode(t, ctx, "the client's writing", ours.wasStopped, 7)
+			clients.Must(t, ours.Write(ctx, []byte("first")))
+			theirs, err := server.Accept(ctx, uni)
+			clients.Must(t, err)
+			_, err = theirs.Read(ctx, len("first"))
+			clients.Must(t, err)
+			clients.Must(t, theirs.Stop(ctx, 7))
+			clients.WantCode(t, ctx, "the client's writing", ours.WasStopped, 7)
 			if !uni {
-				must(t, theirs.finish(ctx))
-				_, err := ours.readAll(ctx)
-				must(t, err)
+				clients.Must(t, theirs.Finish(ctx))
+				_, err := ours.ReadAll(ctx)
+				clients.Must(t, err)
 			}
 		}
 	}

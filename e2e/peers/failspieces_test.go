@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/towpath-go/towpath/e2e/clients"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -16,28 +17,28 @@ import (
 // each. Loopback shows nothing of it, so a proxy cuts what the server sends.
 func TestFailsComponentsInPieces(t *testing.T) {
 	opts := &transport.UpgradeOptions{AllowOriginWithoutScheme: true}
-	server := newTowpathServer(t, opts, nil, transport.HTTP2)
-	ctx := limited(t)
-	client := failsDial(t, ctx, node(t, "fails-components.mjs"), "https://"+pieces(t, server.addr)+"/", server.cert.Hash(), 0, nil)
-	s := server.accept(t, ctx)
+	server := clients.NewTowpathServer(t, opts, nil, transport.HTTP2)
+	ctx := clients.Limited(t)
+	client := failsDial(t, ctx, clients.Node(t, "fails-components.mjs"), "https://"+pieces(t, server.Addr)+"/", server.Cert.Hash(), 0, nil)
+	s := server.Accept(t, ctx)
 	for _, name := range []string{"stream 0", "stream 4"} {
-		st, err := s.open(ctx, false)
-		must(t, err)
-		data := pattern(64 << 10)
+		st, err := s.Open(ctx, false)
+		clients.Must(t, err)
+		data := clients.Pattern(64 << 10)
 		sent := make(chan error, 1)
 		go func() {
-			err := st.write(ctx, data)
+			err := st.Write(ctx, data)
 			if err == nil {
-				err = st.finish(ctx)
+				err = st.Finish(ctx)
 			}
 			sent <- err
 		}()
-		in, err := client.accept(ctx, false)
-		must(t, err)
-		if got, err := in.readAll(ctx); err != nil || !bytes.Equal(got, data) {
+		in, err := client.Accept(ctx, false)
+		clients.Must(t, err)
+		if got, err := in.ReadAll(ctx); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("%s: %d bytes arrived of %d, %v", name, len(got), len(data), err)
 		}
-		must(t, <-sent)
+		clients.Must(t, <-sent)
 	}
 }
 
@@ -47,7 +48,7 @@ func TestFailsComponentsInPieces(t *testing.T) {
 func pieces(t *testing.T, addr string) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	clients.Must(t, err)
 	t.Cleanup(func() { ln.Close() })
 	go func() { // ends when ln is closed
 		for {

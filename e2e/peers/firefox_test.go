@@ -19,15 +19,16 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/e2e/clients"
 	"github.com/towpath-go/towpath/transport"
 )
 
 // firefoxReplay is the only way in which Firefox uses HTTP/2 for WebTransport:
 // its privileged nsIWebTransport. Pages never do.
-var firefoxReplay = &row{
-	name: "firefox privileged h2", section: replayed, transport: "HTTP/2",
-	peer: "Firefox ESR 153, its privileged nsIWebTransport; not its pages", end: "client",
-	module: "as recorded of ESR 153.7.0",
+var firefoxReplay = &clients.Row{
+	Name: "firefox privileged h2", Table: replayed, Transport: "HTTP/2",
+	Peer: "Firefox ESR 153, its privileged nsIWebTransport; not its pages", End: "client",
+	Module: "as recorded of ESR 153.7.0",
 }
 
 const (
@@ -39,38 +40,38 @@ const (
 // TestFirefoxReplay plays the frames that Firefox ESR 153.7.0 was seen to send.
 func TestFirefoxReplay(t *testing.T) {
 	heard := &dialects{}
-	server := newTowpathServer(t, nil, heard.config(transport.DialectAuto), transport.HTTP2)
+	server := clients.NewTowpathServer(t, nil, heard.config(transport.DialectAuto), transport.HTTP2)
 	defer heard.want(t, "legacy", "announced", "learnt")
 	show := func(f func(t *testing.T, ctx context.Context, p *firefox, s transport.Session)) func(*testing.T) {
 		return func(t *testing.T) {
-			ctx := limited(t)
+			ctx := clients.Limited(t)
 			p := dialFirefox(t, server)
-			session := server.accept(t, ctx).(towpathEnd).s
+			session := server.Accept(t, ctx).(clients.TowpathEnd).S
 			t.Cleanup(func() { p.conn.Close() }) // before the session waits for an answer
 			f(t, ctx, p, session)
 		}
 	}
-	lacks(t, firefoxReplay, bidi, noFirefoxEnd+" "+noFirefoxCredit, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
+	clients.Lacks(t, firefoxReplay, clients.Bidi, noFirefoxEnd+" "+noFirefoxCredit, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
 		p.data(0, "0123456789")
 		st, err := s.AcceptStream(ctx)
-		must(t, err)
+		clients.Must(t, err)
 		wantNoEnd(t, ctx, p, s, st, "0123456789")
 		_, err = st.Write([]byte("answer"))
-		must(t, err)
-		must(t, st.Close())
-		must(t, s.SendDatagram([]byte("after the answer")))
+		clients.Must(t, err)
+		clients.Must(t, st.Close())
+		clients.Must(t, s.SendDatagram([]byte("after the answer")))
 		p.wait("datagram", func() bool { return len(p.datagrams) > 0 })
 		if len(p.received) > 0 {
 			t.Errorf("without credit the server sent the streams %v", p.received)
 		}
 	}))
-	lacks(t, firefoxReplay, uni, noFirefoxEnd, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
+	clients.Lacks(t, firefoxReplay, clients.Uni, noFirefoxEnd, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
 		p.data(2, "0123456789")
 		st, err := s.AcceptUniStream(ctx)
-		must(t, err)
+		clients.Must(t, err)
 		wantNoEnd(t, ctx, p, s, st, "0123456789")
 	}))
-	lacks(t, firefoxReplay, serverStreams, noFirefoxCredit, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
+	clients.Lacks(t, firefoxReplay, clients.ServerStreams, noFirefoxCredit, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
 		over, cancel := context.WithCancel(ctx)
 		cancel()
 		if _, err := s.OpenStream(over); !errors.Is(err, transport.ErrStreamLimit) {
@@ -80,62 +81,62 @@ func TestFirefoxReplay(t *testing.T) {
 			t.Errorf("OpenUniStream: %v", err)
 		}
 	}))
-	cell(t, firefoxReplay, datagrams, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
+	clients.Cell(t, firefoxReplay, clients.Datagrams, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
 		p.capsule(0x00, []byte("from the client"))
 		got, err := s.ReceiveDatagram(ctx)
-		must(t, err)
+		clients.Must(t, err)
 		if string(got) != "from the client" {
 			t.Errorf("%q arrived", got)
 		}
-		must(t, s.SendDatagram([]byte("from the server")))
+		clients.Must(t, s.SendDatagram([]byte("from the server")))
 		p.wait("datagram", func() bool { return slices.Contains(p.datagrams, "from the server") })
 	}))
-	lacks(t, firefoxReplay, mebibyte, noFirefoxCredit, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
+	clients.Lacks(t, firefoxReplay, clients.Mebibyte, noFirefoxCredit, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
 		p.data(0, "0123456789")
 		st, err := s.AcceptStream(ctx)
-		must(t, err)
-		must(t, st.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
-		if n, err := st.Write(pattern(1 << 20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		clients.Must(t, err)
+		clients.Must(t, st.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
+		if n, err := st.Write(clients.Pattern(1 << 20)); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("Write took %d bytes: %v", n, err)
 		}
 	}))
-	partly(t, firefoxReplay, resetCode, noFirefoxCode, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
+	clients.Partly(t, firefoxReplay, clients.ResetCode, noFirefoxCode, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
 		p.data(0, "0123456789")
 		st, err := s.AcceptStream(ctx)
-		must(t, err)
+		clients.Must(t, err)
 		p.capsule(0x190b4d39, varints(0, 42, 10))
-		if code, err := (towpathStream{recv: st}).wasReset(ctx); code != 42 || err != nil {
+		if code, err := (clients.TowpathStream{Recv: st}).WasReset(ctx); code != 42 || err != nil {
 			t.Errorf("code %d (%v)", code, err)
 		}
 		st.CancelWrite(77)
 		p.wait("WT_RESET_STREAM", func() bool { return slices.Equal(p.aborted[0x190b4d39], []uint64{0, 77}) })
 	}))
-	partly(t, firefoxReplay, stopCode, noFirefoxCode, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
+	clients.Partly(t, firefoxReplay, clients.StopCode, noFirefoxCode, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
 		p.data(0, "0123456789")
 		st, err := s.AcceptStream(ctx)
-		must(t, err)
+		clients.Must(t, err)
 		p.capsule(0x190b4d3a, varints(0, 43))
-		if code, err := (towpathStream{send: st}).wasStopped(ctx); code != 43 || err != nil {
+		if code, err := (clients.TowpathStream{Send: st}).WasStopped(ctx); code != 43 || err != nil {
 			t.Errorf("code %d (%v)", code, err)
 		}
 		st.CancelRead(77)
 		p.wait("WT_STOP_SENDING", func() bool { return slices.Equal(p.aborted[0x190b4d3a], []uint64{0, 77}) })
 	}))
-	cell(t, firefoxReplay, closeByClient, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
+	clients.Cell(t, firefoxReplay, clients.CloseByClient, show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
 		p.capsule(0x2843, append(binary.BigEndian.AppendUint32(nil, 1234), "client bye"...)) // no END_STREAM
-		code, reason, err := towpathEnd{s}.closed(ctx)
+		code, reason, err := clients.TowpathEnd{S: s}.Closed(ctx)
 		if err != nil || code != 1234 || reason != "client bye" {
 			t.Errorf("the server was told %d %q (%v)", code, reason, err)
 		}
 		p.wait("END_STREAM", func() bool { return p.ended })
 	}))
-	lacks(t, firefoxReplay, closeByServer, "Firefox ends the session, but does not tell code and reason.",
+	clients.Lacks(t, firefoxReplay, clients.CloseByServer, "Firefox ends the session, but does not tell code and reason.",
 		show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
-			must(t, s.CloseWithError(4321, "server bye"))
+			clients.Must(t, s.CloseWithError(4321, "server bye"))
 			want := append(binary.BigEndian.AppendUint32(nil, 4321), "server bye"...)
 			p.wait("the close that it then drops", func() bool { return p.ended && bytes.Equal(p.closing, want) })
 		}))
-	lacks(t, firefoxReplay, subprotocol, "Firefox offers none.", show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
+	clients.Lacks(t, firefoxReplay, clients.Subprotocol, "Firefox offers none.", show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
 		if got := s.Info().ApplicationProtocol; got != "" {
 			t.Errorf("the server chose %q", got)
 		}
@@ -143,7 +144,7 @@ func TestFirefoxReplay(t *testing.T) {
 			t.Errorf("the response has %q", got)
 		}
 	}))
-	lacks(t, firefoxReplay, severalSessions, "Firefox takes SETTINGS_WT_ENABLED, which is 1, for the number of sessions.",
+	clients.Lacks(t, firefoxReplay, clients.SeveralSessions, "Firefox takes SETTINGS_WT_ENABLED, which is 1, for the number of sessions.",
 		show(func(t *testing.T, ctx context.Context, p *firefox, s transport.Session) {
 			if v := p.settings[0x2b60]; v != 1 {
 				t.Errorf("0x2b60 is %d", v)
@@ -155,16 +156,16 @@ func TestFirefoxReplay(t *testing.T) {
 // datagram sent later has come.
 func wantNoEnd(t *testing.T, ctx context.Context, p *firefox, s transport.Session, st transport.ReceiveStream, want string) {
 	t.Helper()
-	got, err := towpathStream{recv: st}.read(ctx, len(want))
-	must(t, err)
+	got, err := clients.TowpathStream{Recv: st}.Read(ctx, len(want))
+	clients.Must(t, err)
 	if string(got) != want {
 		t.Errorf("%q arrived", got)
 	}
 	// Here the recorded sendFin() put nothing on the wire.
 	p.capsule(0x00, []byte("later"))
 	_, err = s.ReceiveDatagram(ctx)
-	must(t, err)
-	must(t, st.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+	clients.Must(t, err)
+	clients.Must(t, st.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
 	if n, err := st.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("%d bytes, %v", n, err)
 	}
@@ -191,21 +192,21 @@ type firefox struct {
 }
 
 // dialFirefox connects and opens the session.
-func dialFirefox(t *testing.T, server *towpathServer) *firefox {
+func dialFirefox(t *testing.T, server *clients.TowpathServer) *firefox {
 	t.Helper()
-	d := tls.Dialer{Config: server.cert.ClientConfig("127.0.0.1", "h2")}
-	conn, err := d.DialContext(limited(t), "tcp", server.addr)
-	must(t, err)
+	d := tls.Dialer{Config: server.Cert.ClientConfig("127.0.0.1", "h2")}
+	conn, err := d.DialContext(clients.Limited(t), "tcp", server.Addr)
+	clients.Must(t, err)
 	t.Cleanup(func() { conn.Close() })
-	must(t, conn.SetDeadline(time.Now().Add(patience)))
+	clients.Must(t, conn.SetDeadline(time.Now().Add(clients.Patience)))
 	p := &firefox{t: t, conn: conn, fr: http2.NewFramer(conn, conn), settings: map[http2.SettingID]uint32{}, aborted: map[capsule.Type][]uint64{}}
 	p.fr.ReadMetaHeaders = hpack.NewDecoder(65536, nil)
 	_, err = io.WriteString(conn, http2.ClientPreface)
-	must(t, err)
-	must(t, p.fr.WriteSettings(
+	clients.Must(t, err)
+	clients.Must(t, p.fr.WriteSettings(
 		http2.Setting{ID: http2.SettingHeaderTableSize, Val: 65536}, http2.Setting{ID: http2.SettingEnablePush},
 		http2.Setting{ID: http2.SettingInitialWindowSize, Val: 131072}, http2.Setting{ID: http2.SettingMaxFrameSize, Val: 16384}))
-	must(t, p.fr.WriteWindowUpdate(0, 12517377))
+	clients.Must(t, p.fr.WriteWindowUpdate(0, 12517377))
 	p.wait("SETTINGS", func() bool { return len(p.settings) > 0 })
 	// What it needs to see before it sends its CONNECT.
 	if p.settings[0x8] != 1 || p.settings[0x2b60] < 1 || p.settings[0x2b63] == 0 {
@@ -214,15 +215,15 @@ func dialFirefox(t *testing.T, server *towpathServer) *firefox {
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
 	for _, f := range [][2]string{
-		{":method", "CONNECT"}, {":path", "/"}, {":authority", server.addr}, {":scheme", "https"}, {":protocol", "webtransport"},
+		{":method", "CONNECT"}, {":path", "/"}, {":authority", server.Addr}, {":scheme", "https"}, {":protocol", "webtransport"},
 		{"user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"}, {"accept", "*/*"},
 		{"accept-language", "en-US,en;q=0.5"}, {"accept-encoding", "gzip, deflate, br, zstd"}, {"sec-webtransport-http3-draft02", "1"},
-		{"origin", "https://" + server.addr}, {"sec-fetch-dest", "webtransport"}, {"sec-fetch-mode", "no-cors"},
+		{"origin", "https://" + server.Addr}, {"sec-fetch-dest", "webtransport"}, {"sec-fetch-mode", "no-cors"},
 		{"sec-fetch-site", "same-origin"}, {"priority", "u=4"}, {"pragma", "no-cache"}, {"cache-control", "no-cache"},
 	} {
-		must(t, enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
+		clients.Must(t, enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
 	}
-	must(t, p.fr.WriteHeaders(http2.HeadersFrameParam{
+	clients.Must(t, p.fr.WriteHeaders(http2.HeadersFrameParam{
 		StreamID: firefoxStream, BlockFragment: block.Bytes(), EndHeaders: true, Priority: http2.PriorityParam{Weight: 41},
 	}))
 	p.wait("the response", func() bool { return p.response != nil })
@@ -236,7 +237,7 @@ func dialFirefox(t *testing.T, server *towpathServer) *firefox {
 func (p *firefox) capsule(typ capsule.Type, value []byte) {
 	p.t.Helper()
 	b := append(varints(uint64(typ), uint64(len(value))), value...)
-	must(p.t, p.fr.WriteData(firefoxStream, false, b))
+	clients.Must(p.t, p.fr.WriteData(firefoxStream, false, b))
 }
 
 // data sends stream data, always with the type that never ends a stream.
@@ -253,7 +254,7 @@ func (p *firefox) wait(what string, ok func() bool) {
 		if err != nil {
 			p.t.Fatalf("waiting for %s: %v", what, err)
 		}
-		must(p.t, p.frame(f))
+		clients.Must(p.t, p.frame(f))
 	}
 }
 

@@ -8,11 +8,13 @@ import (
 	"strconv"
 
 	"github.com/quic-go/quic-go/quicvarint"
+
+	"github.com/towpath-go/towpath/e2e/clients"
 )
 
 // The methods of an end.
 
-func (s *handSession) open(ctx context.Context, uni bool) (stream, error) {
+func (s *handSession) Open(ctx context.Context, uni bool) (clients.Stream, error) {
 	kind := uint64(0)
 	if uni {
 		kind = 1
@@ -28,7 +30,7 @@ func (s *handSession) open(ctx context.Context, uni bool) (stream, error) {
 	return st, nil
 }
 
-func (s *handSession) accept(ctx context.Context, uni bool) (stream, error) {
+func (s *handSession) Accept(ctx context.Context, uni bool) (clients.Stream, error) {
 	queue := &s.queue[0]
 	if uni {
 		queue = &s.queue[1]
@@ -43,11 +45,11 @@ func (s *handSession) accept(ctx context.Context, uni bool) (stream, error) {
 	return st, nil
 }
 
-func (s *handSession) sendDatagram(_ context.Context, p []byte) error {
+func (s *handSession) SendDatagram(_ context.Context, p []byte) error {
 	return s.write(handBytes(handDatagram, p))
 }
 
-func (s *handSession) receiveDatagram(ctx context.Context) ([]byte, error) {
+func (s *handSession) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.waitLocked(ctx, func() bool { return len(s.packets) > 0 }); err != nil {
@@ -58,10 +60,10 @@ func (s *handSession) receiveDatagram(ctx context.Context) ([]byte, error) {
 	return p, nil
 }
 
-func (s *handSession) protocol() string { return s.selected }
+func (s *handSession) Protocol() string { return s.selected }
 
 // close sends WT_CLOSE_SESSION and END_STREAM.
-func (s *handSession) close(_ context.Context, code uint32, reason string) error {
+func (s *handSession) Close(_ context.Context, code uint32, reason string) error {
 	s.mu.Lock()
 	over := s.ending != nil
 	s.endLocked(&handEnding{err: errors.New("closed by the client")})
@@ -73,7 +75,7 @@ func (s *handSession) close(_ context.Context, code uint32, reason string) error
 	return errors.Join(err, s.out.Close())
 }
 
-func (s *handSession) closed(ctx context.Context) (code uint32, reason string, err error) {
+func (s *handSession) Closed(ctx context.Context) (code uint32, reason string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waitLocked(ctx, func() bool { return s.ending != nil })
@@ -115,7 +117,7 @@ func handCode(err error) (uint32, error) {
 
 // write sends capsules of at most 4 KiB, as the windows allow. The first may
 // be empty.
-func (st *handStream) write(ctx context.Context, p []byte) error {
+func (st *handStream) Write(ctx context.Context, p []byte) error {
 	s := st.s
 	for {
 		s.mu.Lock()
@@ -146,14 +148,14 @@ func (st *handStream) write(ctx context.Context, p []byte) error {
 }
 
 // finish ends the stream by an empty capsule, as the peers in the field do.
-func (st *handStream) finish(context.Context) error {
+func (st *handStream) Finish(context.Context) error {
 	if !st.ends() {
 		return nil
 	}
 	return st.s.write(handBytes(st.s.dialect.fin, quicvarint.Append(nil, st.id)))
 }
 
-func (st *handStream) reset(_ context.Context, code uint32) error {
+func (st *handStream) Reset(_ context.Context, code uint32) error {
 	if !st.ends() {
 		return nil
 	}
@@ -175,9 +177,9 @@ func (st *handStream) ends() bool {
 	return first
 }
 
-func (st *handStream) wasStopped(ctx context.Context) (uint32, error) {
+func (st *handStream) WasStopped(ctx context.Context) (uint32, error) {
 	for {
-		if err := st.write(ctx, make([]byte, 1<<10)); err != nil {
+		if err := st.Write(ctx, make([]byte, 1<<10)); err != nil {
 			return handCode(err)
 		}
 	}
@@ -218,7 +220,7 @@ func (st *handStream) next(ctx context.Context, limit int) ([]byte, error) {
 	return p, err
 }
 
-func (st *handStream) read(ctx context.Context, n int) ([]byte, error) {
+func (st *handStream) Read(ctx context.Context, n int) ([]byte, error) {
 	var all []byte
 	for len(all) < n {
 		p, err := st.next(ctx, n-len(all))
@@ -230,7 +232,7 @@ func (st *handStream) read(ctx context.Context, n int) ([]byte, error) {
 	return all, nil
 }
 
-func (st *handStream) readAll(ctx context.Context) ([]byte, error) {
+func (st *handStream) ReadAll(ctx context.Context) ([]byte, error) {
 	var all []byte
 	for {
 		p, err := st.next(ctx, 1<<20)
@@ -244,7 +246,7 @@ func (st *handStream) readAll(ctx context.Context) ([]byte, error) {
 	}
 }
 
-func (st *handStream) stop(_ context.Context, code uint32) error {
+func (st *handStream) Stop(_ context.Context, code uint32) error {
 	s := st.s
 	s.mu.Lock()
 	st.unwanted = true
@@ -259,7 +261,7 @@ func (st *handStream) stop(_ context.Context, code uint32) error {
 	return s.write(handCapsule(handStop, st.id, uint64(code)))
 }
 
-func (st *handStream) wasReset(ctx context.Context) (uint32, error) {
-	_, err := st.readAll(ctx)
+func (st *handStream) WasReset(ctx context.Context) (uint32, error) {
+	_, err := st.ReadAll(ctx)
 	return handCode(err)
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/towpath-go/towpath/e2e/clients"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -20,17 +21,17 @@ type load struct {
 }
 
 type loadSession struct {
-	client end
+	client clients.End
 	rounds atomic.Int64 // completed
 	err    error        // what went wrong; to be read after the end
 }
 
-// startLoad runs sessions of those clients until end is called.
-func startLoad(t *testing.T, clients []end) *load {
+// startLoad runs sessions of those ends until end is called.
+func startLoad(t *testing.T, ends []clients.End) *load {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	l := &load{stop: stop}
-	for _, client := range clients {
+	for _, client := range ends {
 		s := &loadSession{client: client}
 		l.sessions = append(l.sessions, s)
 		l.all.Go(func() { // ends with ctx
@@ -45,45 +46,45 @@ func startLoad(t *testing.T, clients []end) *load {
 
 // otherConnections returns sessions of ours, half of them on connections of
 // their own, the others on one together.
-func otherConnections(t *testing.T, s *requestServer, n int) []end {
+func otherConnections(t *testing.T, s *requestServer, n int) []clients.End {
 	t.Helper()
 	alone := newTowpathDialer(t, s.cert, nil, transport.HTTP2)
 	pooled := newTowpathDialer(t, s.cert, nil, transport.HTTP2)
 	pooled.Pool = true
-	var clients []end
+	var ends []clients.End
 	for i := range n {
 		d := alone
 		if i%2 == 0 {
 			d = pooled
 		}
-		clients = append(clients, dialTowpath(t, limited(t), d, s.url("/session"), nil))
+		ends = append(ends, dialTowpath(t, clients.Limited(t), d, s.url("/session"), nil))
 	}
-	return clients
+	return ends
 }
 
 // round has a bidirectional stream, two unidirectional ones and a datagram come
 // back as they were.
 func (s *loadSession) round(i int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), clients.Patience)
 	defer cancel()
-	message := string(pattern(30_000 + i%1000))
-	st, err := s.client.open(ctx, false)
+	message := string(clients.Pattern(30_000 + i%1000))
+	st, err := s.client.Open(ctx, false)
 	if err != nil {
 		return err
 	}
 	sent := make(chan error, 1)
-	go func() { sent <- errors.Join(st.write(ctx, []byte(message)), st.finish(ctx)) }() // ends with ctx
-	if err := errors.Join(expect(st, ctx, message), <-sent); err != nil {
+	go func() { sent <- errors.Join(st.Write(ctx, []byte(message)), st.Finish(ctx)) }() // ends with ctx
+	if err := errors.Join(clients.Expect(st, ctx, message), <-sent); err != nil {
 		return fmt.Errorf("the bidirectional stream of round %d: %w", i, err)
 	}
-	if err := oneWay(ctx, s.client, s.client, message[:5000]); err != nil {
+	if err := clients.OneWay(ctx, s.client, s.client, message[:5000]); err != nil {
 		return fmt.Errorf("the unidirectional streams of round %d: %w", i, err)
 	}
 	// HTTP/2 loses no datagram on the way, and no queue holds more than one.
-	if err := s.client.sendDatagram(ctx, []byte(message[:i%100+1])); err != nil {
+	if err := s.client.SendDatagram(ctx, []byte(message[:i%100+1])); err != nil {
 		return err
 	}
-	if got, err := s.client.receiveDatagram(ctx); err != nil || string(got) != message[:i%100+1] {
+	if got, err := s.client.ReceiveDatagram(ctx); err != nil || string(got) != message[:i%100+1] {
 		return fmt.Errorf("the datagram of round %d: %q, %w", i, got, err)
 	}
 	return nil
@@ -94,7 +95,7 @@ func (s *loadSession) round(i int) error {
 func (l *load) beside(t *testing.T, f func(ctx context.Context)) {
 	t.Helper()
 	const enough = 2
-	ctx := limited(t)
+	ctx := clients.Limited(t)
 	before := make([]int64, len(l.sessions))
 	for i, s := range l.sessions {
 		before[i] = s.rounds.Load()

@@ -15,6 +15,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	"github.com/quic-go/quic-go/quicvarint"
 
+	"github.com/towpath-go/towpath/e2e/clients"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -22,8 +23,8 @@ import (
 // were recorded. Here quic-go sends them; what a session then does is written
 // out below, so that both ends cannot be wrong together.
 var (
-	replayedChromium = &row{name: "Chromium 156 replayed", section: replayed, peer: "Chromium 156, its SETTINGS and header fields", end: "client", transport: "HTTP/3", module: "as recorded"}
-	replayedFirefox  = &row{name: "Firefox 153 replayed", section: replayed, peer: "Firefox ESR 153, its SETTINGS and header fields", end: "client", transport: "HTTP/3", module: "as recorded"}
+	replayedChromium = &clients.Row{Name: "Chromium 156 replayed", Table: replayed, Peer: "Chromium 156, its SETTINGS and header fields", End: "client", Transport: "HTTP/3", Module: "as recorded"}
+	replayedFirefox  = &clients.Row{Name: "Firefox 153 replayed", Table: replayed, Peer: "Firefox ESR 153, its SETTINGS and header fields", End: "client", Transport: "HTTP/3", Module: "as recorded"}
 )
 
 // recordedClient is what a browser sends.
@@ -53,15 +54,15 @@ var (
 
 func TestReplayedBrowsers(t *testing.T) {
 	t.Run("Chromium", func(t *testing.T) {
-		measure(t, replayedChromium, &replayedLink{newTowpathServer(t, nil, nil, transport.HTTP3), chromium156}, exceptions{
-			subprotocol: {partly: "offered as the draft has it; how this browser offers protocols was not recorded"},
+		clients.Measure(t, replayedChromium, &replayedLink{clients.NewTowpathServer(t, nil, nil, transport.HTTP3), chromium156}, clients.Exceptions{
+			clients.Subprotocol: {Partly: "offered as the draft has it; how this browser offers protocols was not recorded"},
 		})
 	})
 	t.Run("Firefox", func(t *testing.T) {
-		measure(t, replayedFirefox, &replayedLink{newTowpathServer(t, nil, nil, transport.HTTP3), firefox153}, exceptions{
-			subprotocol: {lacks: "its WebTransport has no protocols", show: func(t *testing.T, l link) {
-				client, server := l.session(t)
-				if c, s := client.protocol(), server.protocol(); c != "" || s != "" {
+		clients.Measure(t, replayedFirefox, &replayedLink{clients.NewTowpathServer(t, nil, nil, transport.HTTP3), firefox153}, clients.Exceptions{
+			clients.Subprotocol: {Lacks: "its WebTransport has no protocols", Show: func(t *testing.T, l clients.Link) {
+				client, server := l.Session(t)
+				if c, s := client.Protocol(), server.Protocol(); c != "" || s != "" {
 					t.Errorf("without an offer the client has the protocol %q, the server %q", c, s)
 				}
 			}},
@@ -72,24 +73,24 @@ func TestReplayedBrowsers(t *testing.T) {
 // A replayedLink has a recorded client and our server. As a page's sessions do,
 // each has a connection of its own.
 type replayedLink struct {
-	server *towpathServer
+	server *clients.TowpathServer
 	client recordedClient
 }
 
-func (l *replayedLink) session(t *testing.T, offer ...string) (client, server end) {
+func (l *replayedLink) Session(t *testing.T, offer ...string) (client, server clients.End) {
 	t.Helper()
-	ctx := limited(t)
+	ctx := clients.Limited(t)
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	must(t, err)
+	clients.Must(t, err)
 	tr := &quic.Transport{Conn: pc}
 	t.Cleanup(func() {
 		tr.Close()
 		pc.Close()
 	})
 	// Neither browser has reset_stream_at.
-	qc, err := tr.Dial(ctx, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(l.server.addr)),
-		l.server.cert.ClientConfig("127.0.0.1", "h3"), &quic.Config{EnableDatagrams: true})
-	must(t, err)
+	qc, err := tr.Dial(ctx, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(l.server.Addr)),
+		l.server.Cert.ClientConfig("127.0.0.1", "h3"), &quic.Config{EnableDatagrams: true})
+	clients.Must(t, err)
 	h3 := &http3.Transport{EnableDatagrams: true, AdditionalSettings: l.client.settings, MaxResponseHeaderBytes: l.client.maxFieldSize, DisableCompression: true}
 	e := &replayedEnd{qc: qc, raw: h3.NewRawClientConn(qc), ended: make(chan sessionEnd, 1), bidi: make(chan *quic.Stream, 100), uni: make(chan *quic.ReceiveStream, 100)}
 	go e.acceptUni()  // both end with the connection
@@ -103,17 +104,17 @@ func (l *replayedLink) session(t *testing.T, offer ...string) (client, server en
 		t.Fatalf("these SETTINGS do not do for the browser: %+v", s)
 	}
 	str, err := e.raw.OpenRequestStream(ctx)
-	must(t, err)
-	u, err := url.Parse(l.server.url("/"))
-	must(t, err)
+	clients.Must(t, err)
+	u, err := url.Parse(l.server.URL("/"))
+	clients.Must(t, err)
 	header := l.client.fields.Clone()
-	header.Set("Origin", "https://"+l.server.addr)
+	header.Set("Origin", "https://"+l.server.Addr)
 	if l.client.protocols && len(offer) > 0 {
 		header.Set("Wt-Available-Protocols", `"first", "second"`)
 	}
-	must(t, str.SendRequestHeader(&http.Request{Method: http.MethodConnect, Proto: "webtransport", URL: u, Host: u.Host, Header: header}))
+	clients.Must(t, str.SendRequestHeader(&http.Request{Method: http.MethodConnect, Proto: "webtransport", URL: u, Host: u.Host, Header: header}))
 	rsp, err := str.ReadResponse()
-	must(t, err)
+	clients.Must(t, err)
 	if rsp.StatusCode != 200 || rsp.Header.Get("Sec-Webtransport-Http3-Draft") != "draft02" {
 		t.Fatalf("answered %d, %v", rsp.StatusCode, rsp.Header)
 	}
@@ -127,7 +128,7 @@ func (l *replayedLink) session(t *testing.T, offer ...string) (client, server en
 	}
 	e.str = str
 	go e.readConnect() // ends with the connection
-	server = l.server.accept(t, ctx)
+	server = l.server.Accept(t, ctx)
 	t.Cleanup(func() { qc.CloseWithError(0x100, "") }) // before the server waits for an answer to its close
 	return e, server
 }
@@ -192,7 +193,7 @@ func (e *replayedEnd) begins(str io.Reader, want uint64) bool {
 	return err == nil && typ == want && id == sessionID
 }
 
-func (e *replayedEnd) open(ctx context.Context, uni bool) (stream, error) {
+func (e *replayedEnd) Open(ctx context.Context, uni bool) (clients.Stream, error) {
 	if uni {
 		str, err := e.qc.OpenUniStreamSync(ctx)
 		if err != nil {
@@ -209,7 +210,7 @@ func (e *replayedEnd) open(ctx context.Context, uni bool) (stream, error) {
 	return replayedStream{send: str, recv: str}, err
 }
 
-func (e *replayedEnd) accept(ctx context.Context, uni bool) (stream, error) {
+func (e *replayedEnd) Accept(ctx context.Context, uni bool) (clients.Stream, error) {
 	select {
 	case str := <-e.when(uni):
 		return replayedStream{recv: str}, nil
@@ -234,17 +235,17 @@ func (e *replayedEnd) unless(uni bool) <-chan *quic.Stream {
 	return e.bidi
 }
 
-func (e *replayedEnd) sendDatagram(_ context.Context, p []byte) error { return e.str.SendDatagram(p) }
+func (e *replayedEnd) SendDatagram(_ context.Context, p []byte) error { return e.str.SendDatagram(p) }
 
-func (e *replayedEnd) receiveDatagram(ctx context.Context) ([]byte, error) {
+func (e *replayedEnd) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 	return e.str.ReceiveDatagram(ctx)
 }
 
-func (e *replayedEnd) protocol() string { return e.chosen }
+func (e *replayedEnd) Protocol() string { return e.chosen }
 
 // close sends CLOSE_WEBTRANSPORT_SESSION and the end of the stream, and waits
 // for the other end's.
-func (e *replayedEnd) close(ctx context.Context, code uint32, reason string) error {
+func (e *replayedEnd) Close(ctx context.Context, code uint32, reason string) error {
 	b := quicvarint.Append(quicvarint.Append(nil, 0x2843), uint64(4+len(reason)))
 	b = append(b, byte(code>>24), byte(code>>16), byte(code>>8), byte(code))
 	if _, err := e.str.Write(append(b, reason...)); err != nil {
@@ -264,7 +265,7 @@ func (e *replayedEnd) close(ctx context.Context, code uint32, reason string) err
 	}
 }
 
-func (e *replayedEnd) closed(ctx context.Context) (code uint32, reason string, err error) {
+func (e *replayedEnd) Closed(ctx context.Context) (code uint32, reason string, err error) {
 	select {
 	case end := <-e.ended:
 		return end.code, end.reason, end.err
@@ -328,44 +329,44 @@ type replayedStream struct {
 	}
 }
 
-func (s replayedStream) write(_ context.Context, p []byte) error {
+func (s replayedStream) Write(_ context.Context, p []byte) error {
 	_, err := s.send.Write(p)
 	return err
 }
 
-func (s replayedStream) finish(context.Context) error { return s.send.Close() }
+func (s replayedStream) Finish(context.Context) error { return s.send.Close() }
 
-func (s replayedStream) reset(_ context.Context, code uint32) error {
+func (s replayedStream) Reset(_ context.Context, code uint32) error {
 	s.send.CancelWrite(httpCode(code))
 	return nil
 }
 
-func (s replayedStream) stop(_ context.Context, code uint32) error {
+func (s replayedStream) Stop(_ context.Context, code uint32) error {
 	s.recv.CancelRead(httpCode(code))
 	return nil
 }
 
-func (s replayedStream) wasStopped(ctx context.Context) (uint32, error) {
+func (s replayedStream) WasStopped(ctx context.Context) (uint32, error) {
 	for ctx.Err() == nil {
-		if err := s.write(ctx, make([]byte, 1<<10)); err != nil {
+		if err := s.Write(ctx, make([]byte, 1<<10)); err != nil {
 			return ownCode(err)
 		}
 	}
 	return 0, context.Cause(ctx)
 }
 
-func (s replayedStream) wasReset(ctx context.Context) (uint32, error) {
-	_, err := s.readAll(ctx)
+func (s replayedStream) WasReset(ctx context.Context) (uint32, error) {
+	_, err := s.ReadAll(ctx)
 	return ownCode(err)
 }
 
-func (s replayedStream) read(_ context.Context, n int) ([]byte, error) {
+func (s replayedStream) Read(_ context.Context, n int) ([]byte, error) {
 	p := make([]byte, n)
 	_, err := io.ReadFull(s.recv, p)
 	return p, err
 }
 
-func (s replayedStream) readAll(context.Context) ([]byte, error) { return io.ReadAll(s.recv) }
+func (s replayedStream) ReadAll(context.Context) ([]byte, error) { return io.ReadAll(s.recv) }
 
 // firstCode is the HTTP/3 code that stands for the application's 0.
 const firstCode = 0x52e4a40fa8db

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/towpath-go/towpath/e2e/clients"
 	"github.com/towpath-go/towpath/internal/testcert"
 	"github.com/towpath-go/towpath/negotiate"
 	"github.com/towpath-go/towpath/transport"
@@ -50,7 +51,7 @@ func newRequestServer(t *testing.T, config *transport.Config) *requestServer {
 	mux.HandleFunc("/small", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, smallAnswer) })
 	mux.HandleFunc("/mebibyte", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(1<<20))
-		w.Write(pattern(1 << 20))
+		w.Write(clients.Pattern(1 << 20))
 	})
 	mux.HandleFunc("/echo", echoRequest)
 	mux.HandleFunc("/check", checkRequest)
@@ -58,7 +59,7 @@ func newRequestServer(t *testing.T, config *transport.Config) *requestServer {
 	mux.HandleFunc("/endless", s.endless)
 	mux.HandleFunc("/swallow", s.swallow)
 	ln, _, err := negotiate.Listen("127.0.0.1:0", transport.HTTP2)
-	must(t, err)
+	clients.Must(t, err)
 	s.addr = ln.Addr().String()
 	srv := &negotiate.Server{
 		TLSConfig: s.cert.ServerConfig(), Handler: mux, Config: config,
@@ -137,7 +138,7 @@ func echoRequest(w http.ResponseWriter, r *http.Request) {
 func checkRequest(w http.ResponseWriter, r *http.Request) {
 	n, err := strconv.Atoi(r.URL.Query().Get("n"))
 	got, readErr := io.ReadAll(r.Body)
-	if err != nil || readErr != nil || !bytes.Equal(got, pattern(n)) {
+	if err != nil || readErr != nil || !bytes.Equal(got, clients.Pattern(n)) {
 		http.Error(w, fmt.Sprintf("%d bytes arrived (%v)", len(got), readErr), http.StatusBadRequest)
 	}
 }
@@ -171,7 +172,7 @@ func (s *requestServer) waitTogether(w http.ResponseWriter, r *http.Request) {
 
 func (s *requestServer) endless(w http.ResponseWriter, r *http.Request) {
 	var err error
-	for p := pattern(10_000); err == nil; {
+	for p := clients.Pattern(10_000); err == nil; {
 		_, err = w.Write(p)
 	}
 	<-r.Context().Done()

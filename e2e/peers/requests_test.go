@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/towpath-go/towpath/e2e/clients"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -17,9 +18,9 @@ import (
 
 // The rows of Go's clients.
 var (
-	requestsNetHTTP      = &requestRow{name: "net/http", client: "net/http client", module: "the Go that runs the tests"}
-	requestsXNet         = &requestRow{name: "x/net http2", client: "x/net/http2 client", module: xnetModule}
-	requestsXNetSessions = &requestRow{name: "x/net http2 with sessions", client: "x/net/http2 client, the sessions (by hand) on the same connection", module: xnetModule}
+	requestsNetHTTP      = &clients.Row{Name: "net/http", Table: requests, Peer: "net/http client", Module: "the Go that runs the tests"}
+	requestsXNet         = &clients.Row{Name: "x/net http2", Table: requests, Peer: "x/net/http2 client", Module: xnetModule}
+	requestsXNetSessions = &clients.Row{Name: "x/net http2 with sessions", Table: requests, Peer: "x/net/http2 client, the sessions (by hand) on the same connection", Module: xnetModule}
 )
 
 func TestRequestsOfGo(t *testing.T) {
@@ -63,25 +64,25 @@ func netHTTP(t *testing.T, s *requestServer) http.RoundTripper {
 }
 
 // otherSessions makes sessions on other connections than the requests'.
-func otherSessions(s *requestServer) func(t *testing.T, n int) []end {
-	return func(t *testing.T, n int) []end { return otherConnections(t, s, n) }
+func otherSessions(s *requestServer) func(t *testing.T, n int) []clients.End {
+	return func(t *testing.T, n int) []clients.End { return otherConnections(t, s, n) }
 }
 
 // sameConnection is one connection of x/net/http2's client for requests and
 // sessions.
-func sameConnection(t *testing.T) (*requestServer, http.RoundTripper, func(t *testing.T, n int) []end) {
+func sameConnection(t *testing.T) (*requestServer, http.RoundTripper, func(t *testing.T, n int) []clients.End) {
 	t.Helper()
 	s := newRequestServer(t, &transport.Config{Dialect: transport.DialectDraft15})
 	conn := newXNetConn(t, s.addr, s.cert.ClientConfig("127.0.0.1", "h2"))
-	return s, conn, func(t *testing.T, n int) []end {
-		var clients []end
+	return s, conn, func(t *testing.T, n int) []clients.End {
+		var ends []clients.End
 		for range n {
-			client, err := dialByHand(limited(t), conn, s.url("/session"), nil, handDraft15)
-			must(t, err)
-			t.Cleanup(func() { client.close(context.Background(), 0, "") })
-			clients = append(clients, client)
+			client, err := dialByHand(clients.Limited(t), conn, s.url("/session"), nil, handDraft15)
+			clients.Must(t, err)
+			t.Cleanup(func() { client.Close(context.Background(), 0, "") })
+			ends = append(ends, client)
 		}
-		return clients
+		return ends
 	}
 }
 
@@ -89,17 +90,17 @@ func sameConnection(t *testing.T) (*requestServer, http.RoundTripper, func(t *te
 type goRequests struct {
 	server   *requestServer
 	client   http.RoundTripper
-	sessions func(t *testing.T, n int) []end
+	sessions func(t *testing.T, n int) []clients.End
 }
 
 func (g goRequests) checks() [requestColumnCount]requestCheck {
 	var checks [requestColumnCount]requestCheck
 	for c, f := range [requestColumnCount]func(ctx context.Context) error{
 		requestGET: func(ctx context.Context) error {
-			return errors.Join(g.get(ctx, "/small", []byte(smallAnswer)), g.get(ctx, "/mebibyte", pattern(1<<20)))
+			return errors.Join(g.get(ctx, "/small", []byte(smallAnswer)), g.get(ctx, "/mebibyte", clients.Pattern(1<<20)))
 		},
 		requestPOST: func(ctx context.Context) error {
-			_, err := g.request(ctx, http.MethodPost, "/check?n=100000", pattern(100_000), []byte{}, nil)
+			_, err := g.request(ctx, http.MethodPost, "/check?n=100000", clients.Pattern(100_000), []byte{}, nil)
 			return errors.Join(err, g.echo(ctx, 1000))
 		},
 		requestTrailers: g.trailers,
@@ -124,7 +125,7 @@ func (g goRequests) checks() [requestColumnCount]requestCheck {
 		},
 	} {
 		n := 4
-		if requestColumn(c) == requestCrowd {
+		if clients.Column(c) == requestCrowd {
 			n = 32
 		}
 		checks[c].run = func(t *testing.T) {
@@ -186,13 +187,13 @@ func (g goRequests) get(ctx context.Context, path string, want []byte) error {
 }
 
 func (g goRequests) echo(ctx context.Context, n int) error {
-	_, err := g.request(ctx, http.MethodPost, "/echo", pattern(n), pattern(n), nil)
+	_, err := g.request(ctx, http.MethodPost, "/echo", clients.Pattern(n), clients.Pattern(n), nil)
 	return err
 }
 
 func (g goRequests) trailers(ctx context.Context) error {
 	const sum = "a checksum, say"
-	rsp, err := g.request(ctx, http.MethodPost, "/echo", pattern(10_000), pattern(10_000), http.Header{"X-Checksum": {sum}})
+	rsp, err := g.request(ctx, http.MethodPost, "/echo", clients.Pattern(10_000), clients.Pattern(10_000), http.Header{"X-Checksum": {sum}})
 	if err == nil && rsp.Trailer.Get("X-Checksum") != sum {
 		err = fmt.Errorf("the trailers %v came back", rsp.Trailer)
 	}
@@ -205,9 +206,9 @@ func (g goRequests) cancelled(t *testing.T) {
 	l := startLoad(t, g.sessions(t, 4))
 	defer l.end(t)
 	l.beside(t, func(ctx context.Context) {
-		must(t, g.cancelledDownload(ctx))
-		must(t, g.cancelledUpload(ctx))
-		must(t, g.get(ctx, "/small", []byte(smallAnswer)))
+		clients.Must(t, g.cancelledDownload(ctx))
+		clients.Must(t, g.cancelledUpload(ctx))
+		clients.Must(t, g.get(ctx, "/small", []byte(smallAnswer)))
 	})
 }
 
@@ -227,7 +228,7 @@ func (g goRequests) cancelledDownload(ctx context.Context) error {
 	if _, err := io.ReadFull(rsp.Body, got); err != nil {
 		return err
 	}
-	if !bytes.Equal(got[:10_000], pattern(10_000)) {
+	if !bytes.Equal(got[:10_000], clients.Pattern(10_000)) {
 		return errors.New("other bytes came than were sent")
 	}
 	cancel()
@@ -249,7 +250,7 @@ func (g goRequests) cancelledUpload(ctx context.Context) error {
 	sent := make(chan error, 1)
 	go func() { // ends with in, which the client closes
 		var err error
-		for p := pattern(10_000); err == nil; {
+		for p := clients.Pattern(10_000); err == nil; {
 			_, err = out.Write(p)
 		}
 		sent <- err

@@ -13,14 +13,16 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/towpath-go/towpath/e2e/clients"
 )
 
 // The rows of HTTP/2 clients that are commands. Their versions are the
 // machine's, so the tests' logs have them and not the document.
 var (
-	requestsH2load = &requestRow{name: "h2load", client: "h2load (nghttp2)", module: "Debian's nghttp2-client"}
-	requestsNghttp = &requestRow{name: "nghttp", client: "nghttp (nghttp2)", module: "Debian's nghttp2-client"}
-	requestsCurl   = &requestRow{name: "curl", client: "curl --http2", module: "Debian's curl"}
+	requestsH2load = &clients.Row{Name: "h2load", Table: requests, Peer: "h2load (nghttp2)", Module: "Debian's nghttp2-client"}
+	requestsNghttp = &clients.Row{Name: "nghttp", Table: requests, Peer: "nghttp (nghttp2)", Module: "Debian's nghttp2-client"}
+	requestsCurl   = &clients.Row{Name: "curl", Table: requests, Peer: "curl --http2", Module: "Debian's curl"}
 )
 
 // A tool is a command that makes requests, with files for their content.
@@ -39,18 +41,18 @@ func newTool(t *testing.T, name string) tool {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		unavailable(t, name, err)
+		clients.Unavailable(t, name, err)
 	}
 	dir := t.TempDir()
 	c := tool{
 		name: name, path: path, server: newRequestServer(t, nil), dir: dir,
 		small: filepath.Join(dir, "small"), mebibyte: filepath.Join(dir, "mebibyte"), ca: filepath.Join(dir, "ca.pem"),
 	}
-	must(t, os.WriteFile(c.ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.server.cert.Leaf.Raw}), 0o600))
-	must(t, os.WriteFile(c.small, pattern(1000), 0o600))
-	must(t, os.WriteFile(c.mebibyte, pattern(1<<20), 0o600))
-	version, err := c.run(limited(t), "--version")
-	must(t, err)
+	clients.Must(t, os.WriteFile(c.ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.server.cert.Leaf.Raw}), 0o600))
+	clients.Must(t, os.WriteFile(c.small, clients.Pattern(1000), 0o600))
+	clients.Must(t, os.WriteFile(c.mebibyte, clients.Pattern(1<<20), 0o600))
+	version, err := c.run(clients.Limited(t), "--version")
+	clients.Must(t, err)
 	first, _, _ := strings.Cut(string(version), "\n")
 	t.Log(first)
 	return c
@@ -82,7 +84,7 @@ func (c tool) check(n int, restriction string, f func(ctx context.Context) error
 
 func TestRequestsOfH2load(t *testing.T) {
 	c := newTool(t, "h2load")
-	if c.h2load(limited(t), 10, 0, 1, 1, "/check?n=999", "-d", c.small) == nil {
+	if c.h2load(clients.Limited(t), 10, 0, 1, 1, "/check?n=999", "-d", c.small) == nil {
 		t.Error("answers with status 400 are not noticed")
 	}
 	measureRequests(t, requestsH2load, [requestColumnCount]requestCheck{
@@ -160,15 +162,15 @@ func (c tool) h2load(ctx context.Context, n, size, connections, atOnce int, path
 
 func TestRequestsOfNghttp(t *testing.T) {
 	c := newTool(t, "nghttp")
-	if c.nghttp(limited(t), nil, "/check?n=999", "-d", c.small) == nil {
+	if c.nghttp(clients.Limited(t), nil, "/check?n=999", "-d", c.small) == nil {
 		t.Error("an answer with status 400 is not noticed")
 	}
 	measureRequests(t, requestsNghttp, [requestColumnCount]requestCheck{
 		requestGET: c.check(4, "", func(ctx context.Context) error {
-			return errors.Join(c.nghttp(ctx, []byte(smallAnswer), "/small"), c.nghttp(ctx, pattern(1<<20), "/mebibyte"))
+			return errors.Join(c.nghttp(ctx, []byte(smallAnswer), "/small"), c.nghttp(ctx, clients.Pattern(1<<20), "/mebibyte"))
 		}),
 		requestPOST: c.check(4, "", func(ctx context.Context) error {
-			return errors.Join(c.nghttp(ctx, nil, "/check?n=1000", "-d", c.small), c.nghttp(ctx, pattern(1000), "/echo", "-d", c.small))
+			return errors.Join(c.nghttp(ctx, nil, "/check?n=1000", "-d", c.small), c.nghttp(ctx, clients.Pattern(1000), "/echo", "-d", c.small))
 		}),
 		requestTrailers: c.check(4, "", func(ctx context.Context) error {
 			out, err := c.run(ctx, "-v", "-n", "-y", "-d", c.small, "--trailer", "x-checksum: a checksum, say", c.server.url("/echo"))
@@ -185,7 +187,7 @@ func TestRequestsOfNghttp(t *testing.T) {
 			return err
 		}),
 		requestMebibyte: c.check(4, "", func(ctx context.Context) error {
-			return c.nghttp(ctx, pattern(1<<20), "/echo", "-d", c.mebibyte)
+			return c.nghttp(ctx, clients.Pattern(1<<20), "/echo", "-d", c.mebibyte)
 		}),
 		requestConcurrent: c.check(4, "", func(ctx context.Context) error {
 			return c.nghttpTimes(ctx, 100, len(smallAnswer), "/together?n=100")
@@ -193,7 +195,7 @@ func TestRequestsOfNghttp(t *testing.T) {
 		requestCrowd: c.check(32, "", func(ctx context.Context) error {
 			return errors.Join(
 				c.nghttpTimes(ctx, 100, len(smallAnswer), "/small"),
-				c.nghttp(ctx, pattern(1<<20), "/echo", "-d", c.mebibyte))
+				c.nghttp(ctx, clients.Pattern(1<<20), "/echo", "-d", c.mebibyte))
 		}),
 	})
 }
@@ -224,21 +226,21 @@ func (c tool) nghttpTimes(ctx context.Context, n, size int, path string) error {
 
 func TestRequestsOfCurl(t *testing.T) {
 	c := newTool(t, "curl")
-	if c.curl(limited(t), nil, "/check?n=999", "--data-binary", "@"+c.small) == nil {
+	if c.curl(clients.Limited(t), nil, "/check?n=999", "--data-binary", "@"+c.small) == nil {
 		t.Error("an answer with status 400 is not noticed")
 	}
 	measureRequests(t, requestsCurl, [requestColumnCount]requestCheck{
 		requestGET: c.check(4, "", func(ctx context.Context) error {
-			return errors.Join(c.curl(ctx, []byte(smallAnswer), "/small"), c.curl(ctx, pattern(1<<20), "/mebibyte"))
+			return errors.Join(c.curl(ctx, []byte(smallAnswer), "/small"), c.curl(ctx, clients.Pattern(1<<20), "/mebibyte"))
 		}),
 		requestPOST: c.check(4, "", func(ctx context.Context) error {
 			return errors.Join(
 				c.curl(ctx, nil, "/check?n=1000", "--data-binary", "@"+c.small, "-H", "Content-Type: application/octet-stream"),
-				c.curl(ctx, pattern(1000), "/echo", "--data-binary", "@"+c.small))
+				c.curl(ctx, clients.Pattern(1000), "/echo", "--data-binary", "@"+c.small))
 		}),
 		requestTrailers: c.check(4, "it receives trailers and has no way to send any", func(ctx context.Context) error {
 			headers := filepath.Join(c.dir, "headers")
-			if err := c.curl(ctx, pattern(1000), "/echo?x-checksum=sum", "--data-binary", "@"+c.small, "-D", headers); err != nil {
+			if err := c.curl(ctx, clients.Pattern(1000), "/echo?x-checksum=sum", "--data-binary", "@"+c.small, "-D", headers); err != nil {
 				return err
 			}
 			got, err := os.ReadFile(headers)
@@ -255,11 +257,11 @@ func TestRequestsOfCurl(t *testing.T) {
 			return err
 		}),
 		requestMebibyte: c.check(4, "", func(ctx context.Context) error {
-			return c.curl(ctx, pattern(1<<20), "/echo", "--data-binary", "@"+c.mebibyte)
+			return c.curl(ctx, clients.Pattern(1<<20), "/echo", "--data-binary", "@"+c.mebibyte)
 		}),
 		requestConcurrent: c.check(4, "", func(ctx context.Context) error { return c.curlTimes(ctx, 100, "/together?n=100&") }),
 		requestCrowd: c.check(32, "", func(ctx context.Context) error {
-			return errors.Join(c.curlTimes(ctx, 100, "/small?"), c.curl(ctx, pattern(1<<20), "/echo", "--data-binary", "@"+c.mebibyte))
+			return errors.Join(c.curlTimes(ctx, 100, "/small?"), c.curl(ctx, clients.Pattern(1<<20), "/echo", "--data-binary", "@"+c.mebibyte))
 		}),
 	})
 }

@@ -7,12 +7,14 @@ import (
 	"io"
 
 	"github.com/quic-go/webtransport-go"
+
+	"github.com/towpath-go/towpath/e2e/clients"
 )
 
 // A wtgoEnd is an end that is webtransport-go's.
 type wtgoEnd struct{ s *webtransport.Session }
 
-func (e wtgoEnd) open(ctx context.Context, uni bool) (stream, error) {
+func (e wtgoEnd) Open(ctx context.Context, uni bool) (clients.Stream, error) {
 	if uni {
 		st, err := e.s.OpenUniStreamSync(ctx)
 		return wtgoStream{send: st}, err
@@ -21,7 +23,7 @@ func (e wtgoEnd) open(ctx context.Context, uni bool) (stream, error) {
 	return wtgoStream{send: st, recv: st}, err
 }
 
-func (e wtgoEnd) accept(ctx context.Context, uni bool) (stream, error) {
+func (e wtgoEnd) Accept(ctx context.Context, uni bool) (clients.Stream, error) {
 	if uni {
 		st, err := e.s.AcceptUniStream(ctx)
 		return wtgoStream{recv: st}, err
@@ -30,20 +32,20 @@ func (e wtgoEnd) accept(ctx context.Context, uni bool) (stream, error) {
 	return wtgoStream{send: st, recv: st}, err
 }
 
-func (e wtgoEnd) sendDatagram(_ context.Context, p []byte) error { return e.s.SendDatagram(p) }
+func (e wtgoEnd) SendDatagram(_ context.Context, p []byte) error { return e.s.SendDatagram(p) }
 
-func (e wtgoEnd) receiveDatagram(ctx context.Context) ([]byte, error) {
+func (e wtgoEnd) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 	return e.s.ReceiveDatagram(ctx)
 }
 
-func (e wtgoEnd) protocol() string { return e.s.SessionState().ApplicationProtocol }
+func (e wtgoEnd) Protocol() string { return e.s.SessionState().ApplicationProtocol }
 
-func (e wtgoEnd) close(_ context.Context, code uint32, reason string) error {
+func (e wtgoEnd) Close(_ context.Context, code uint32, reason string) error {
 	return e.s.CloseWithError(webtransport.SessionErrorCode(code), reason)
 }
 
 // closed has the error from AcceptStream: the session's context has no cause.
-func (e wtgoEnd) closed(ctx context.Context) (code uint32, reason string, err error) {
+func (e wtgoEnd) Closed(ctx context.Context) (code uint32, reason string, err error) {
 	select {
 	case <-e.s.Context().Done():
 	case <-ctx.Done():
@@ -89,33 +91,33 @@ func bounded[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	}
 }
 
-func (s wtgoStream) write(ctx context.Context, p []byte) error {
+func (s wtgoStream) Write(ctx context.Context, p []byte) error {
 	_, err := bounded(ctx, func() (int, error) { return s.send.Write(p) })
 	return err
 }
 
-func (s wtgoStream) finish(context.Context) error { return s.send.Close() }
+func (s wtgoStream) Finish(context.Context) error { return s.send.Close() }
 
-func (s wtgoStream) reset(_ context.Context, code uint32) error {
+func (s wtgoStream) Reset(_ context.Context, code uint32) error {
 	s.send.CancelWrite(webtransport.StreamErrorCode(code))
 	return nil
 }
 
-func (s wtgoStream) stop(_ context.Context, code uint32) error {
+func (s wtgoStream) Stop(_ context.Context, code uint32) error {
 	s.recv.CancelRead(webtransport.StreamErrorCode(code))
 	return nil
 }
 
-func (s wtgoStream) wasStopped(ctx context.Context) (uint32, error) {
+func (s wtgoStream) WasStopped(ctx context.Context) (uint32, error) {
 	for {
-		if err := s.write(ctx, make([]byte, 1<<10)); err != nil {
+		if err := s.Write(ctx, make([]byte, 1<<10)); err != nil {
 			return wtgoAbort(err)
 		}
 	}
 }
 
-func (s wtgoStream) wasReset(ctx context.Context) (uint32, error) {
-	_, err := s.readAll(ctx)
+func (s wtgoStream) WasReset(ctx context.Context) (uint32, error) {
+	_, err := s.ReadAll(ctx)
 	return wtgoAbort(err)
 }
 
@@ -128,7 +130,7 @@ func wtgoAbort(err error) (uint32, error) {
 	return uint32(aborted.ErrorCode), nil
 }
 
-func (s wtgoStream) read(ctx context.Context, n int) ([]byte, error) {
+func (s wtgoStream) Read(ctx context.Context, n int) ([]byte, error) {
 	return bounded(ctx, func() ([]byte, error) {
 		p := make([]byte, n)
 		_, err := io.ReadFull(s.recv, p)
@@ -136,6 +138,6 @@ func (s wtgoStream) read(ctx context.Context, n int) ([]byte, error) {
 	})
 }
 
-func (s wtgoStream) readAll(ctx context.Context) ([]byte, error) {
+func (s wtgoStream) ReadAll(ctx context.Context) ([]byte, error) {
 	return bounded(ctx, func() ([]byte, error) { return io.ReadAll(s.recv) })
 }

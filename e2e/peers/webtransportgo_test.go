@@ -13,6 +13,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	"github.com/quic-go/webtransport-go"
 
+	"github.com/towpath-go/towpath/e2e/clients"
 	"github.com/towpath-go/towpath/h3wt"
 	"github.com/towpath-go/towpath/internal/testcert"
 	"github.com/towpath-go/towpath/transport"
@@ -25,11 +26,11 @@ const (
 
 // The rows of webtransport-go. Its own Config turns session flow control on.
 var (
-	wtgoClient       = &row{name: "webtransport-go client", peer: "webtransport-go, a Config with limits", end: "client", transport: "HTTP/3", module: wtgoModule}
-	wtgoClientNoFlow = &row{name: "webtransport-go client without flow control", peer: "webtransport-go, no Config", end: "client", transport: "HTTP/3", module: wtgoModule}
-	wtgoTransport    = &row{name: "webtransport-go Transport.Dial", peer: "webtransport-go, Transport.Dial", end: "client", transport: "HTTP/3", module: wtgoModule}
-	wtgoServer       = &row{name: "webtransport-go server", peer: "webtransport-go, a Config with limits", end: "server", transport: "HTTP/3", module: wtgoModule}
-	wtgoServerNoFlow = &row{name: "webtransport-go server without flow control", peer: "webtransport-go, no Config", end: "server", transport: "HTTP/3", module: wtgoModule}
+	wtgoClient       = &clients.Row{Name: "webtransport-go client", Table: foreign, Peer: "webtransport-go, a Config with limits", End: "client", Transport: "HTTP/3", Module: wtgoModule}
+	wtgoClientNoFlow = &clients.Row{Name: "webtransport-go client without flow control", Table: foreign, Peer: "webtransport-go, no Config", End: "client", Transport: "HTTP/3", Module: wtgoModule}
+	wtgoTransport    = &clients.Row{Name: "webtransport-go Transport.Dial", Table: foreign, Peer: "webtransport-go, Transport.Dial", End: "client", Transport: "HTTP/3", Module: wtgoModule}
+	wtgoServer       = &clients.Row{Name: "webtransport-go server", Table: foreign, Peer: "webtransport-go, a Config with limits", End: "server", Transport: "HTTP/3", Module: wtgoModule}
+	wtgoServerNoFlow = &clients.Row{Name: "webtransport-go server without flow control", Table: foreign, Peer: "webtransport-go, no Config", End: "server", Transport: "HTTP/3", Module: wtgoModule}
 )
 
 // wtgoFlow turns session flow control on, with limits that every scenario
@@ -40,21 +41,21 @@ var wtgoQUIC = &quic.Config{EnableDatagrams: true, EnableStreamResetPartialDeliv
 
 func TestWebTransportGoClient(t *testing.T) {
 	t.Run("with flow control", func(t *testing.T) {
-		measure(t, wtgoClient, newWTGoClientLink(t, wtgoFlow), thorough(nil))
+		clients.Measure(t, wtgoClient, newWTGoClientLink(t, wtgoFlow), thorough(nil))
 	})
 	t.Run("without flow control", func(t *testing.T) {
-		measure(t, wtgoClientNoFlow, newWTGoClientLink(t, nil), thorough(exceptions{
-			severalSessions: {lacks: oneSession + "another is refused until the first has ended", show: secondRefused},
+		clients.Measure(t, wtgoClientNoFlow, newWTGoClientLink(t, nil), thorough(clients.Exceptions{
+			clients.SeveralSessions: {Lacks: oneSession + "another is refused until the first has ended", Show: secondRefused},
 		}))
 	})
 	t.Run("by Transport.Dial", func(t *testing.T) {
-		measure(t, wtgoTransport, newWTGoTransportLink(t), thorough(exceptions{
-			closeByClient: {
-				lacks: "Transport.Dial closes the QUIC connection with the session, mostly before the code has left; ClientConn.Dial does not",
-				show:  codeLost,
+		clients.Measure(t, wtgoTransport, newWTGoTransportLink(t), thorough(clients.Exceptions{
+			clients.CloseByClient: {
+				Lacks: "Transport.Dial closes the QUIC connection with the session, mostly before the code has left; ClientConn.Dial does not",
+				Show:  codeLost,
 			},
 			// Each has a connection of its own.
-			severalSessions: {show: func(t *testing.T, l link) { endBesideOthers(t, l, false) }},
+			clients.SeveralSessions: {Show: func(t *testing.T, l clients.Link) { endBesideOthers(t, l, false) }},
 		}))
 	})
 }
@@ -62,21 +63,21 @@ func TestWebTransportGoClient(t *testing.T) {
 func TestWebTransportGoServer(t *testing.T) {
 	t.Run("with flow control", func(t *testing.T) {
 		not := thorough(nil)
-		pooled := not[severalSessions].show
-		not[severalSessions] = exception{show: func(t *testing.T, l link) {
+		pooled := not[clients.SeveralSessions].Show
+		not[clients.SeveralSessions] = clients.Exception{Show: func(t *testing.T, l clients.Link) {
 			pooled(t, l)
 			if n := l.(*wtgoServerLink).connections(t, 3); n != 1 {
 				t.Errorf("three sessions of a pool came on %d connections", n)
 			}
 		}}
-		measure(t, wtgoServer, newWTGoServerLink(t, wtgoFlow), not)
+		clients.Measure(t, wtgoServer, newWTGoServerLink(t, wtgoFlow), not)
 	})
 	t.Run("without flow control", func(t *testing.T) {
-		measure(t, wtgoServerNoFlow, newWTGoServerLink(t, nil), thorough(exceptions{
-			severalSessions: {
-				partly: oneSession + "Dialer.Pool makes another connection for each",
-				show: func(t *testing.T, l link) {
-					scenarios[severalSessions](t, l)
+		clients.Measure(t, wtgoServerNoFlow, newWTGoServerLink(t, nil), thorough(clients.Exceptions{
+			clients.SeveralSessions: {
+				Partly: oneSession + "Dialer.Pool makes another connection for each",
+				Show: func(t *testing.T, l clients.Link) {
+					clients.Scenarios[clients.SeveralSessions](t, l)
 					endBesideOthers(t, l, true)
 					if n := l.(*wtgoServerLink).connections(t, 3); n != 3 {
 						t.Errorf("three sessions of a pool came on %d connections", n)
@@ -92,10 +93,10 @@ func TestWebTransportGoServer(t *testing.T) {
 			return h3wt.Dial(ctx, l.url, l.cert.ClientConfig("127.0.0.1", "h3"), &transport.DialOptions{Protocols: offer})
 		}
 		checks := thorough(nil)
-		for c := range columnCount {
-			show := scenarios[c]
+		for c := range clients.ColumnCount {
+			show := clients.Scenarios[c]
 			if x, ok := checks[c]; ok {
-				show = x.show
+				show = x.Show
 			}
 			t.Run(c.String(), func(t *testing.T) { show(t, l) })
 		}
@@ -105,60 +106,60 @@ func TestWebTransportGoServer(t *testing.T) {
 // A wtgoClientLink has webtransport-go's client and our server, all sessions on
 // one QUIC connection.
 type wtgoClientLink struct {
-	server *towpathServer
+	server *clients.TowpathServer
 	conn   *webtransport.ClientConn
 }
 
 func newWTGoClientLink(t *testing.T, config *webtransport.Config) *wtgoClientLink {
 	t.Helper()
-	l := &wtgoClientLink{server: newTowpathServer(t, nil, nil, transport.HTTP3)}
+	l := &wtgoClientLink{server: clients.NewTowpathServer(t, nil, nil, transport.HTTP3)}
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	must(t, err)
+	clients.Must(t, err)
 	tr := &quic.Transport{Conn: pc}
 	t.Cleanup(func() {
 		tr.Close()
 		pc.Close()
 	})
-	qc, err := tr.Dial(limited(t), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(l.server.addr)),
-		l.server.cert.ClientConfig("127.0.0.1", "h3"), wtgoQUIC)
-	must(t, err)
+	qc, err := tr.Dial(clients.Limited(t), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(l.server.Addr)),
+		l.server.Cert.ClientConfig("127.0.0.1", "h3"), wtgoQUIC)
+	clients.Must(t, err)
 	t.Cleanup(func() { qc.CloseWithError(0x100, "") })
 	wt := &webtransport.Transport{Config: config, ApplicationProtocols: []string{"first", "second"}}
 	t.Cleanup(func() { wt.Close() })
 	l.conn, err = wt.NewClientConn(qc)
-	must(t, err)
+	clients.Must(t, err)
 	return l
 }
 
-func (l *wtgoClientLink) session(t *testing.T, offer ...string) (client, server end) {
+func (l *wtgoClientLink) Session(t *testing.T, offer ...string) (client, server clients.End) {
 	t.Helper()
-	ctx := limited(t)
-	_, s, err := l.conn.Dial(ctx, l.server.url("/"), nil)
-	must(t, err)
-	return wtgoSession(t, s), l.server.accept(t, ctx)
+	ctx := clients.Limited(t)
+	_, s, err := l.conn.Dial(ctx, l.server.URL("/"), nil)
+	clients.Must(t, err)
+	return wtgoSession(t, s), l.server.Accept(t, ctx)
 }
 
 // wtgoSession is an end that ends with the test.
-func wtgoSession(t *testing.T, s *webtransport.Session) end {
+func wtgoSession(t *testing.T, s *webtransport.Session) clients.End {
 	t.Cleanup(func() { s.CloseWithError(0, "") })
 	return wtgoEnd{s}
 }
 
 // secondRefused shows that a connection without flow control keeps to one
 // session, and takes another once the first has ended.
-func secondRefused(t *testing.T, l link) {
-	ctx := limited(t)
+func secondRefused(t *testing.T, l clients.Link) {
+	ctx := clients.Limited(t)
 	conn := l.(*wtgoClientLink)
 	for range 3 {
-		client, server := l.session(t)
-		_, _, err := conn.conn.Dial(ctx, conn.server.url("/"), nil)
+		client, server := l.Session(t)
+		_, _, err := conn.conn.Dial(ctx, conn.server.URL("/"), nil)
 		if e, ok := errors.AsType[*http3.Error](err); !ok || e.ErrorCode != http3.ErrCodeRequestRejected || !e.Remote {
 			t.Errorf("the second session: %v, want H3_REQUEST_REJECTED", err)
 		}
-		must(t, echo(ctx, client, server, true, "the first goes on"))
-		must(t, client.close(ctx, 0, ""))
-		_, _, err = server.closed(ctx)
-		must(t, err)
+		clients.Must(t, clients.Echo(ctx, client, server, true, "the first goes on"))
+		clients.Must(t, client.Close(ctx, 0, ""))
+		_, _, err = server.Closed(ctx)
+		clients.Must(t, err)
 	}
 }
 
@@ -166,41 +167,41 @@ func secondRefused(t *testing.T, l link) {
 // documentation shows it first: Transport.Dial makes a QUIC connection for
 // each session.
 type wtgoTransportLink struct {
-	server    *towpathServer
+	server    *clients.TowpathServer
 	transport *webtransport.Transport
 }
 
 func newWTGoTransportLink(t *testing.T) *wtgoTransportLink {
 	t.Helper()
-	l := &wtgoTransportLink{server: newTowpathServer(t, nil, nil, transport.HTTP3)}
+	l := &wtgoTransportLink{server: clients.NewTowpathServer(t, nil, nil, transport.HTTP3)}
 	l.transport = &webtransport.Transport{
 		ApplicationProtocols: []string{"first", "second"},
-		TLSClientConfig:      l.server.cert.ClientConfig("127.0.0.1", "h3"),
+		TLSClientConfig:      l.server.Cert.ClientConfig("127.0.0.1", "h3"),
 		QUICConfig:           wtgoQUIC,
 	}
 	t.Cleanup(func() { l.transport.Close() })
 	return l
 }
 
-func (l *wtgoTransportLink) session(t *testing.T, offer ...string) (client, server end) {
+func (l *wtgoTransportLink) Session(t *testing.T, offer ...string) (client, server clients.End) {
 	t.Helper()
-	ctx := limited(t)
-	_, s, err := l.transport.Dial(ctx, l.server.url("/"), nil)
-	must(t, err)
-	return wtgoSession(t, s), l.server.accept(t, ctx)
+	ctx := clients.Limited(t)
+	_, s, err := l.transport.Dial(ctx, l.server.URL("/"), nil)
+	clients.Must(t, err)
+	return wtgoSession(t, s), l.server.Accept(t, ctx)
 }
 
 // codeLost shows that Transport.Dial loses close codes. Some arrive, before
 // the connection's end; sooner or later one does not, and is then seen as the
 // connection's end and as nothing else.
-func codeLost(t *testing.T, l link) {
+func codeLost(t *testing.T, l clients.Link) {
 	const tries = 1000
-	ctx := limited(t)
+	ctx := clients.Limited(t)
 	for i := range tries {
-		client, server := l.session(t)
+		client, server := l.Session(t)
 		reason := fmt.Sprintf("close number %d", i)
-		must(t, client.close(ctx, uint32(i), reason))
-		code, why, err := server.closed(ctx)
+		clients.Must(t, client.Close(ctx, uint32(i), reason))
+		code, why, err := server.Closed(ctx)
 		if err == nil {
 			if code != uint32(i) || why != reason {
 				t.Fatalf("close number %d: our server was told %d %q", i, code, why)
@@ -238,7 +239,7 @@ func newWTGoServerLink(t *testing.T, config *webtransport.Config) *wtgoServerLin
 		l.sessions <- s
 	})
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	must(t, err)
+	clients.Must(t, err)
 	l.url = "https://" + pc.LocalAddr().String() + "/"
 	served := make(chan struct{})
 	go func() { // ends when the server is closed
@@ -259,15 +260,15 @@ func newWTGoServerLink(t *testing.T, config *webtransport.Config) *wtgoServerLin
 	return l
 }
 
-func (l *wtgoServerLink) session(t *testing.T, offer ...string) (client, server end) {
+func (l *wtgoServerLink) Session(t *testing.T, offer ...string) (client, server clients.End) {
 	t.Helper()
-	ctx := limited(t)
+	ctx := clients.Limited(t)
 	s, err := l.dial(ctx, offer)
-	must(t, err)
+	clients.Must(t, err)
 	t.Cleanup(func() { s.CloseWithError(0, "") })
 	select {
 	case p := <-l.sessions:
-		return towpathEnd{s}, wtgoSession(t, p)
+		return clients.TowpathEnd{S: s}, wtgoSession(t, p)
 	case <-ctx.Done():
 		t.Fatal("their handler got no session")
 		return nil, nil
@@ -279,7 +280,7 @@ func (l *wtgoServerLink) connections(t *testing.T, sessions int) int {
 	t.Helper()
 	from := map[string]bool{}
 	for range sessions {
-		_, server := l.session(t)
+		_, server := l.Session(t)
 		from[server.(wtgoEnd).s.RemoteAddr().String()] = true
 	}
 	return len(from)

@@ -1,8 +1,8 @@
 // The browser build of @fails-components/webtransport on its WebSocket fallback,
 // with the package ws in place of a browser's WebSocket.
 import WebSocket from 'ws'
-import { Ends } from './ends.mjs'
-import { obey } from './orders.mjs'
+import { Ends } from '../../clients/node/ends.mjs'
+import { obey } from '../../clients/node/orders.mjs'
 
 let dialing // the order that a WebSocket is made for
 

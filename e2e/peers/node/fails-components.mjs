@@ -1,6 +1,6 @@
 // @fails-components/webtransport over HTTP/2 as client and as server.
-import { Ends } from './ends.mjs'
-import { obey } from './orders.mjs'
+import { Ends } from '../../clients/node/ends.mjs'
+import { obey } from '../../clients/node/orders.mjs'
 import { Http2Server, WebTransport } from '@fails-components/webtransport'
 
 const ends = new Ends((code) => Object.assign(new Error('aborted'), { code }))

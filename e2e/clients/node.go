@@ -1,4 +1,4 @@
-package peers
+package clients
 
 import (
 	"context"
@@ -14,18 +14,26 @@ import (
 )
 
 // oldestNode is the oldest major version of Node whose HTTP/2 lets the peers send
-// SETTINGS of WebTransport.
+// SETTINGS of WebTransport, and that the packages say they need.
 const oldestNode = 20
 
-// node starts a driver of the directory node. What the lock file pins is
+// Node starts a driver of the directory node. What the lock file pins is
 // installed there by npm ci, if it is not yet. Without Node or npm the test is
 // skipped, or fails where everything is required.
-func node(t *testing.T, driver string) *process {
+func Node(t testing.TB, driver string) *Process {
+	t.Helper()
+	NodeReady(t)
+	cmd := exec.Command("node", driver)
+	cmd.Dir = "node"
+	return StartProcess(t, cmd)
+}
+
+// NodeReady is the part of [Node] before the start.
+func NodeReady(t testing.TB) {
 	t.Helper()
 	if err := nodeReady(); err != nil {
-		unavailable(t, "Node", err)
+		Unavailable(t, "Node", err)
 	}
-	return startProcess(t, "node", "node", driver)
 }
 
 // nodeReady checks for Node and installs the packages, once.

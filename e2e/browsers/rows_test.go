@@ -1,0 +1,20 @@
+package browsers
+
+import "github.com/towpath-go/towpath/e2e/clients"
+
+// pages is the table of sessions of pages.
+var pages = clients.Sessions("Pages in browsers", `
+A page in a real browser at one end, Towpath at the other. Both browsers are
+headless; versions are those of the machine that measured.`)
+
+// part is what this package writes of docs/clients.md. Each row is declared in
+// the file of the test that measures it.
+var part = &clients.Part{
+	Name:   "browsers",
+	Tables: []*clients.Table{pages},
+	Notes:  "Notes on browsers", Versions: "Browsers, settings and tests",
+	Example: "TestNative/chromium/chromium_native:_bidi",
+	Rows: []*clients.Row{
+		nativeChromium,
+	},
+}
