@@ -57,7 +57,7 @@ func TestPeerCloses(t *testing.T) {
 			}
 		})
 	}
-	for _, status := range []ws.StatusCode{1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4999} {
+	for _, status := range []ws.StatusCode{1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4002, 4003, 4008, 4009, 4011, 4999} {
 		eachSide(t, "with an error", nil, func(t *testing.T, p *rawPeer) {
 			reason := strings.Repeat("x", 123)
 			p.close(status, reason)
@@ -65,7 +65,7 @@ func TestPeerCloses(t *testing.T) {
 			p.wantEnd()
 			p.wantReset(status, reason)
 			re, _ := errors.AsType[*transport.ResetError](p.wantSession())
-			if (re.Name == "") != (status >= 3000) {
+			if (re.Name == "") != (status == 3000 || status == 4000 || status == 4999) {
 				t.Errorf("status %d is named %q", status, re.Name)
 			}
 		})

@@ -11,8 +11,8 @@ import (
 	"github.com/towpath-go/towpath/transport"
 )
 
-// statusName is RFC 6455's name of a status of a Close frame, or that of the
-// registry it began; empty if it has none.
+// statusName is RFC 6455's name of a status of a Close frame, that of the
+// registry it began, or docs/websocket.md's; empty if it has none.
 func statusName(s ws.StatusCode) string {
 	switch s {
 	case ws.StatusNormalClosure:
@@ -39,6 +39,16 @@ func statusName(s ws.StatusCode) string {
 		return "try again later"
 	case statusBadGateway:
 		return "bad gateway"
+	case statusPageViolation:
+		return "protocol violation seen by a page"
+	case statusPageText:
+		return "text message to a page"
+	case statusPageExcess:
+		return "too much for a page"
+	case statusPageTooBig:
+		return "message too big for a page"
+	case statusPageFailure:
+		return "internal error of a page"
 	}
 	return ""
 }
@@ -48,6 +58,16 @@ const (
 	statusServiceRestart ws.StatusCode = 1012
 	statusTryAgainLater  ws.StatusCode = 1013
 	statusBadGateway     ws.StatusCode = 1014
+)
+
+// Statuses with which a page gives up, since it cannot send those below 3000:
+// section 5 of docs/websocket.md.
+const (
+	statusPageViolation ws.StatusCode = 4002
+	statusPageText      ws.StatusCode = 4003
+	statusPageExcess    ws.StatusCode = 4008
+	statusPageTooBig    ws.StatusCode = 4009
+	statusPageFailure   ws.StatusCode = 4011
 )
 
 // clean reports whether a peer's Close frame ends a session like the end of its

@@ -151,15 +151,26 @@ export class Datagrams implements DatagramDuplexStream {
     }
   }
 
-  /** The datagram that is to go out next. Those that are too old are dropped. */
-  next(): Uint8Array | undefined {
+  /** Drops what is too old, in both directions. */
+  expire(): void {
     const now = this.#engine.now()
+    const old = (queue: Queued[], age: number | null) => age !== null && queue.length > 0 && now - queue[0].since > age
     for (const source of this.outgoing) {
-      while (source.queue.length > 0 && this.#outgoingAge !== null && now - source.queue[0].since > this.#outgoingAge) {
+      while (old(source.queue, this.#outgoingAge)) {
         this.#take(source)
         this.stats.expiredOutgoing++
       }
     }
+    while (old(this.#received, this.#incomingAge)) {
+      this.#received.shift()
+      this.stats.expiredIncoming++
+    }
+  }
+
+  /** The datagram that is to go out next. */
+  next(): Uint8Array | undefined {
+    if (this.outgoing.size === 0) return undefined
+    this.expire()
     const source = this.outgoing.next()
     if (!source) return undefined
     const bytes = this.#take(source)
@@ -188,7 +199,7 @@ export class Datagrams implements DatagramDuplexStream {
     if (this.#over || (this.#bytes && bytes.length === 0)) return void this.stats.droppedIncoming++
     this.#received.push({ bytes, since: this.#engine.now() })
     if (this.#received.length > this.#incomingMark) {
-      this.#expire()
+      this.expire()
       const excess = Math.max(this.#received.length - this.#incomingMark, 0)
       this.#received.splice(0, excess)
       this.stats.droppedIncoming += excess
@@ -196,18 +207,9 @@ export class Datagrams implements DatagramDuplexStream {
     this.#deliver()
   }
 
-  #expire(): void {
-    const age = this.#incomingAge
-    const now = this.#engine.now()
-    while (age !== null && this.#received.length > 0 && now - this.#received[0].since > age) {
-      this.#received.shift()
-      this.stats.expiredIncoming++
-    }
-  }
-
   #deliver(): void {
     if (!this.#wanted || this.#over) return
-    this.#expire()
+    this.expire()
     const bytes = this.#received.shift()?.bytes
     if (!bytes) return
     this.#wanted = false

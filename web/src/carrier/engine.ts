@@ -116,6 +116,7 @@ export class Engine {
       const state = stream.send?.state
       if (!flush || (state !== 'finDue' && state !== 'resetDue')) stream.send?.fail(error)
     }
+    if (!flush) this.streams.clear()
     for (const opened of this.opened) opened.fail(error)
     for (const incoming of this.incoming) incoming.end(clean ? undefined : error)
     this.datagrams.end(error, clean)

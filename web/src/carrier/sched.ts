@@ -36,8 +36,8 @@ export class Entry {
   }
 }
 
-/** How much an entry sends before one of the same order has its turn. */
-const QUANTUM = 16 * 1024
+/** How much an entry sends before one of the same order has its turn: less than a message that it fills. */
+const QUANTUM = 15 * 1024
 
 /**
  * Decides who sends next. Groups share by bytes: the one that was served least

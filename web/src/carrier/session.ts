@@ -156,6 +156,7 @@ export class CarrierSession implements SessionOfOneWay {
   }
 
   async getStats(): Promise<Stats> {
+    this.datagrams.expire()
     return {
       bytesSent: this.#bytesSent,
       bytesReceived: this.#bytesReceived,
@@ -244,6 +245,7 @@ export class CarrierSession implements SessionOfOneWay {
   }
 
   #checkLater(buffered: number): void {
+    this.datagrams.expire()
     this.#interval = buffered === this.#buffered ? Math.min(this.#interval * 2, LONGEST_CHECK) : SHORTEST_CHECK
     this.#buffered = buffered
     this.#check ??= setTimeout(() => {
@@ -292,8 +294,10 @@ export class CarrierSession implements SessionOfOneWay {
     )
   }
 
+  // Gives the session up. One that the page has closed stays closed by it.
   #fail(message: string, status: number, cause?: unknown): void {
-    this.#over(sessionError(message, cause), status, message)
+    if (this.#state === 'closing') this.#over(undefined)
+    else this.#over(this.#state === 'flushing' ? undefined : sessionError(message, cause), status, message)
   }
 
   // Ends it all; with an error, or with what #info says. A status is for the
