@@ -86,6 +86,7 @@ test('draining is told', async t => {
 
 test('close by the page: at once, with the code as 32 bits and the reason cut at a character', async t => {
   const cases: [object | undefined, object][] = [
+    [null as unknown as undefined, { closeCode: 0, reason: '' }],
     [undefined, { closeCode: 0, reason: '' }],
     [{ closeCode: 2 ** 32 - 1, reason: 'bye' }, { closeCode: 2 ** 32 - 1, reason: 'bye' }],
     [{ closeCode: 2 ** 32 + 7 }, { closeCode: 7, reason: '' }],

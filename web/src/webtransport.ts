@@ -206,7 +206,7 @@ export class WebTransport implements SessionOfOneWay {
   }
 
   /** Ends the session, or the attempts at one: `ready` and `closed` are then rejected. */
-  close(info: WebTransportCloseInfo = {}): void {
+  close(info?: WebTransportCloseInfo): void {
     switch (this.#state) {
       case 'connecting':
         this.#race.close()
@@ -260,9 +260,9 @@ export class WebTransport implements SessionOfOneWay {
   }
 
   /** The page ends the session: as far as it is concerned, at once. */
-  #end(info: WebTransportCloseInfo): void {
+  #end(info: WebTransportCloseInfo | null | undefined): void {
     // As WebIDL converts an unsigned long and a USVString.
-    const all = { closeCode: Number(info.closeCode ?? 0) >>> 0, reason: cut(String(info.reason ?? '')) }
+    const all = { closeCode: Number(info?.closeCode ?? 0) >>> 0, reason: cut(String(info?.reason ?? '')) }
     this.#state = 'closed'
     this.#session?.close(all)
     this.#resolveClosed(all)

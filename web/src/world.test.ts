@@ -48,26 +48,27 @@ test('world: sessionStorage that throws when it is asked for does no harm', () =
 
 test('world: what is remembered is forgotten when the network changes', () => {
   const page = listeners()
-  const connection = { ...listeners(), type: 'wifi' as string | undefined }
+  const connection = { ...listeners(), type: 'wifi' as string | undefined, effectiveType: '4g' }
   const { memory } = surroundings({ addEventListener: page.addEventListener, navigator: { connection } }, null)
   const after = (event: () => void) => {
     memory.broken('a:443')
     event()
     return memory.decide('a:443').decision
   }
+  const change = () => connection.all['change']?.()
   assert.equal(after(() => page.all['online']?.()), 'unknown')
-  // An estimate of the same network changed.
-  assert.equal(after(() => connection.all['change']?.()), 'broken')
-  assert.equal(
-    after(() => {
-      connection.type = 'cellular'
-      connection.all['change']?.()
-    }),
-    'unknown',
-  )
+  connection.effectiveType = '3g'
+  assert.equal(after(change), 'broken', 'another estimate of the same network')
+  connection.type = 'cellular'
+  assert.equal(after(change), 'unknown')
+  connection.type = undefined // as on a desktop
+  assert.equal(after(change), 'unknown')
+  assert.equal(after(change), 'broken')
+  connection.effectiveType = '4g'
+  assert.equal(after(change), 'unknown')
 })
 
-test('world: a connection that does not tell its type counts as changed', () => {
+test('world: a connection that tells nothing counts as changed', () => {
   const connection = listeners()
   const { memory } = surroundings({ navigator: { connection } }, null)
   memory.broken('a:443')

@@ -30,6 +30,7 @@ interface Surroundings {
 
 interface Connection {
   readonly type?: string
+  readonly effectiveType?: string
   addEventListener(type: string, listener: () => void): void
 }
 
@@ -71,16 +72,17 @@ function native(around: Surroundings): NativeConstructor | null {
 
 /**
  * What was found in one network says nothing about the next. Chromium's
- * connection also changes whenever an estimate does: where it tells its type,
- * only another type counts.
+ * connection also changes whenever an estimate of its speed does, which is
+ * often: where it tells its type, or else its class of speed, that must change.
  */
 function watchNetwork(around: Surroundings, changed: () => void): void {
   around.addEventListener?.('online', changed)
   const connection = around.navigator?.connection
-  let type = connection?.type
+  const kind = (): string | undefined => connection?.type ?? connection?.effectiveType
+  let known = kind()
   connection?.addEventListener('change', () => {
-    if (type !== undefined && type === connection.type) return
-    type = connection.type
+    if (known !== undefined && known === kind()) return
+    known = kind()
     changed()
   })
 }
