@@ -39,10 +39,12 @@ test('a session error keeps its cause', () => {
 /** The constructor of Chromium 156 and Firefox 153. */
 class Older extends DOMException {
   readonly streamErrorCode: number | null
+  /** What the browser itself goes by, whatever a script writes on the error. */
+  readonly inside: number | null
   constructor(init: { message?: string; streamErrorCode?: number } = {}) {
     if (typeof init !== 'object') throw new TypeError('not of type WebTransportErrorInit')
     super(init.message ?? '', 'WebTransportError')
-    this.streamErrorCode = init.streamErrorCode === undefined ? null : Math.min(init.streamErrorCode, 255)
+    this.streamErrorCode = this.inside = init.streamErrorCode === undefined ? null : Math.min(init.streamErrorCode, 255)
   }
   get source(): string {
     return 'stream'
@@ -59,6 +61,14 @@ class Newer extends DOMException {
     this.streamErrorCode = options.streamErrorCode ?? null
   }
 }
+
+test('a browser of the older constructor learns the code too, as far as it can', () => {
+  const Ours = errorClass(Older) as unknown as new (message: string, options: { streamErrorCode: number | null }) => Older
+  for (const [code, inside] of [[0, 0], [77, 77], [255, 255], [2 ** 32 - 1, 255], [null, null]] as const) {
+    const error = new Ours('reset', { streamErrorCode: code })
+    assert.deepEqual([error.streamErrorCode, error.inside], [code, inside])
+  }
+})
 
 test('errors are of the browser\'s class, by whichever constructor it has', () => {
   for (const Native of [Older, Newer]) {

@@ -44,8 +44,9 @@ export function errorClass(native: unknown): ErrorConstructor {
       error = new browsers(message, { source, streamErrorCode })
     } catch {
       // Chromium 156 and Firefox 153 have the older constructor, which takes all
-      // in one object, has no source and keeps 8 bits of the code.
-      error = new browsers({ message })
+      // in one object, has no source and keeps at most 255 of the code. What it
+      // keeps is what the browser aborts its own streams with.
+      error = new browsers(streamErrorCode === null ? { message } : { message, streamErrorCode })
     }
     if (error.source !== source) own(error, 'source', source)
     if (error.streamErrorCode !== streamErrorCode) own(error, 'streamErrorCode', streamErrorCode)
