@@ -212,6 +212,11 @@ test('memory: a full storage does not bring old knowledge back', () => {
   }
   memory.works(here, 90)
   assert.deepEqual(memory.decide(here), { decision: 'known', readyAfter: 90 })
+  // Nor does what it did not take, when it takes something again.
+  Reflect.deleteProperty(storage, 'setItem')
+  memory.broken(here)
+  assert.equal(memory.decide(here).decision, 'broken')
+  assert.equal(remember(storage).memory.decide(here).decision, 'broken')
 })
 
 test('memory: without storage 100 origins are kept', () => {

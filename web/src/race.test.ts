@@ -90,6 +90,13 @@ const rows: Row[] = [
     log: ['0 open h3', '2 open ws', '32 broken', '32 won ws', '32 over'],
   },
   {
+    name: 'a WebSocket that was started early is not started again when the head start is over',
+    plan: race,
+    h3: { fails: 2 },
+    ws: { ready: 600 },
+    log: ['0 open h3', '2 open ws', '602 broken', '602 won ws', '602 over'],
+  },
+  {
     name: 'native cannot even be constructed: the WebSocket starts at once, and nothing is held against the network',
     plan: race,
     h3: { throws: true },

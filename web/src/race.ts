@@ -60,7 +60,6 @@ export class Race {
   /** In the order of their start. */
   readonly #started: Leg[] = []
   #state: 'racing' | 'won' | 'lost' | 'closed' = 'racing'
-  #over = false
   #pending = false
   #timer: ReturnType<typeof setTimeout> | undefined
 
@@ -178,7 +177,6 @@ export class Race {
 
   #win(one: Leg): void {
     this.#state = 'won'
-    clearTimeout(this.#timer)
     const other = this.#other(one)
     this.#settle(one, 'won')
     if (one.way === 'h3') {
@@ -233,8 +231,6 @@ export class Race {
     clearTimeout(this.#timer)
     if (this.#pending) this.#options.pending(false)
     this.#pending = false
-    if (this.#over) return
-    this.#over = true
     this.#options.over()
   }
 }

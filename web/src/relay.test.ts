@@ -87,13 +87,15 @@ test('relay: no session, no stream', async () => {
 
 test('relay: cancel does not wait for the session, and reaches it when there is one', async () => {
   const reason = new Error('enough')
-  let cancelled: unknown
-  const { source, arrive } = later<ReadableStream<number>>()
-  const stream = relay(source, quiet)
-  await stream.cancel(reason)
-  arrive(new ReadableStream({ cancel: why => void (cancelled = why) }))
-  await settle()
-  assert.equal(cancelled, reason)
+  for (const type of [false, true]) {
+    let cancelled: unknown
+    const { source, arrive } = later<ReadableStream<number>>()
+    const stream = relay(source, { ...quiet, bytes: type })
+    await stream.cancel(reason)
+    arrive(new ReadableStream({ cancel: why => void (cancelled = why) }))
+    await settle()
+    assert.equal(cancelled, reason)
+  }
 })
 
 test('relay: bytes are read into the buffer of the page, a datagram at a time', async () => {

@@ -106,6 +106,24 @@ test('a probe that finds it still broken doubles the mark', async t => {
   assert.deepEqual(world.memory.decide('example.com:443'), { decision: 'broken', brokenUntil: 63_000 + 120_000 })
 })
 
+test('a probe that was closed with its session is made again by the next one, and so is one that failed', async t => {
+  const { connect, opened, world } = page(t)
+  world.memory.broken('example.com:443')
+  mock.timers.tick(60_000)
+  const closed = connect()
+  assert.equal(closed.transport.memory?.decision, 'probe')
+  closed.close()
+  const failing = connect()
+  assert.equal(failing.transport.memory?.decision, 'probe')
+  ;(opened.ws[1] as FakeSession).becomeReady()
+  await failing.ready
+  ;(opened.h3[1] as FakeSession).fail(new Error('still not'))
+  await settle()
+  assert.equal(connect().transport.memory?.decision, 'broken')
+  mock.timers.tick(120_000)
+  assert.equal(connect().transport.memory?.decision, 'probe')
+})
+
 test('native that comes late is slow, not broken: the next session waits for it', async t => {
   const { connect, opened, session } = await won(t, 'ws')
   await pass(320)
@@ -273,15 +291,15 @@ test('a session that dies within 3 s of native having won, and brought nothing, 
       return session.incomingUnidirectionalStreams.getReader().read()
     },
   }
-  const rows: [string, 'h3' | 'ws', number, string][] = [
-    ['nothing', 'h3', 2999, 'broken'],
-    ['nothing', 'h3', 3000, 'known'],
-    ['a datagram', 'h3', 2999, 'known'],
-    ['a stream', 'h3', 2999, 'known'],
+  const rows: [string, number, string][] = [
+    ['nothing', 2999, 'broken'],
+    ['nothing', 3000, 'known'],
+    ['a datagram', 2999, 'known'],
+    ['a stream', 2999, 'known'],
   ]
-  for (const [what, way, after, decision] of rows) {
+  for (const [what, after, decision] of rows) {
     await t.test(`${what}, ${after} ms`, async t => {
-      const { session, inner, world } = await won(t, way)
+      const { session, inner, world } = await won(t, 'h3')
       await bring[what]?.(inner, session)
       await pass(after)
       inner.fail(lost)
@@ -289,6 +307,23 @@ test('a session that dies within 3 s of native having won, and brought nothing, 
       assert.equal(world.memory.decide('example.com:443').decision, decision)
     })
   }
+  await t.test('but not if it was the WebSocket', async t => {
+    const { inner, session, opened, world } = await won(t, 'ws')
+    ;(opened.h3[0] as FakeSession).becomeReady() // late
+    await settle()
+    inner.fail(lost)
+    assert.deepEqual(await stateOf(session.closed), { error: lost })
+    assert.equal(world.memory.decide('example.com:443').decision, 'known')
+  })
+  await t.test('but not if the page had closed it', async t => {
+    const { inner, session, world } = await won(t, 'h3')
+    inner.close = () => {}
+    session.close()
+    inner.fail(lost)
+    assert.deepEqual(await stateOf(session.closed), { value: { closeCode: 0, reason: '' } })
+    assert.equal(world.memory.decide('example.com:443').decision, 'known')
+    assert.deepEqual(await session.getStats(), { bytesSent: 1 })
+  })
   await t.test('but not if it was closed in order, or was forced', async t => {
     const { session, inner, world, connect, opened } = await won(t, 'h3')
     inner.end({ closeCode: 1, reason: '' })

@@ -165,7 +165,13 @@ test('ages and water marks: wrong values are a RangeError, 0 is no age, the leas
     assert.throws(() => (datagrams.outgoingMaxBufferedDatagrams = bad), RangeError)
   }
   datagrams.outgoingMaxAge = 10
+  assert.equal(inner.datagrams.outgoingMaxAge, 10)
   datagrams.outgoingMaxAge = 0
+  datagrams.incomingMaxBufferedDatagrams = 30
+  assert.equal(inner.datagrams.incomingMaxBufferedDatagrams, 30)
+  assert.equal(datagrams.incomingMaxBufferedDatagrams, 30)
+  datagrams.outgoingHighWaterMark = 40
+  assert.equal(datagrams.outgoingMaxBufferedDatagrams, 40)
   datagrams.outgoingHighWaterMark = 0.5
   assert.equal(inner.datagrams.outgoingMaxAge, null)
   assert.equal(datagrams.outgoingMaxAge, null)
