@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -36,6 +38,31 @@ var (
 // readSize is the buffer of a CONNECT stream's reader.
 const readSize = 2 << 10
 
+// endGrace bounds how long a connection waits for the reader of a CONNECT stream
+// whose end has arrived.
+const endGrace = 50 * time.Millisecond
+
+// holdEnd has the connection handle nothing that comes after the end of the
+// CONNECT stream before readConnect has taken all up to that end. A peer may
+// send WT_CLOSE_SESSION, FIN and in the next packet CONNECTION_CLOSE, as Firefox
+// does, and that makes QUIC drop what was not read. Where bytes before the end
+// are missing, endGrace is lost.
+func (s *Session) holdEnd(str *quic.Stream) {
+	var watching atomic.Bool
+	str.SetReceiveFinalSizeCallback(func(int64) { // on the goroutine that handles packets
+		if !watching.Load() {
+			return // the end was here before
+		}
+		t := time.NewTimer(endGrace)
+		defer t.Stop()
+		select {
+		case <-s.endTaken:
+		case <-t.C:
+		}
+	})
+	watching.Store(true)
+}
+
 // readConnect reads the CONNECT stream to its end and ends the session with it.
 func (s *Session) readConnect() {
 	stop := context.AfterFunc(s.str.Context(), s.sendSideGone)
@@ -43,8 +70,13 @@ func (s *Session) readConnect() {
 	r := &connectReader{s: s}
 	r.decoder.HTTP3 = true
 	buf := make([]byte, readSize)
+	taken := sync.OnceFunc(func() { close(s.endTaken) })
+	defer taken()
 	for !r.over {
 		n, err := s.str.Read(buf)
+		if err != nil {
+			taken()
+		}
 		if n > 0 {
 			r.feed(buf[:n])
 		} else if err == nil && s.trailer() != nil {

@@ -40,6 +40,8 @@ type Session struct {
 	draining chan struct{}
 	// lingered is closed once no further stream can become readable.
 	lingered chan struct{}
+	// endTaken is closed when nothing more is read from the CONNECT stream.
+	endTaken chan struct{}
 	// done is closed when the CONNECT stream is over in both directions.
 	done chan struct{}
 
@@ -141,6 +143,7 @@ func newSession(p sessionParams) *Session {
 		trailer:       p.trailer,
 		draining:      make(chan struct{}),
 		lingered:      make(chan struct{}),
+		endTaken:      make(chan struct{}),
 		done:          make(chan struct{}),
 		streams:       make(map[quic.StreamID]*dataStream),
 		creditRaised:  make(chan struct{}),

@@ -369,6 +369,7 @@ func (q *request) accept(status int, protocol string, fields http.Header, opts *
 	})
 	c.establish(s)
 	s.run()
+	s.holdEnd(q.stream)
 	c.mu.Lock()
 	closing := c.closing
 	c.mu.Unlock()
