@@ -207,6 +207,7 @@ export class WebTransport implements SessionOfOneWay {
 
   /** Ends the session, or the attempts at one: `ready` and `closed` are then rejected. */
   close(info?: WebTransportCloseInfo): void {
+    if (info !== undefined && info !== null && typeof info !== 'object' && typeof info !== 'function') throw new TypeError('the info is not an object')
     switch (this.#state) {
       case 'connecting':
         this.#race.close()

@@ -73,7 +73,11 @@ export class SendHalf extends Entry {
       start: controller => {
         this.#controller = controller
         // An abort waits for the write in flight, and that may wait for credit.
-        controller.signal.addEventListener('abort', () => this.abort(controller.signal.reason))
+        // It fails the stream by itself: to do so here is too early for Node 20.
+        controller.signal.addEventListener('abort', () => {
+          this.#controller = undefined
+          this.abort(controller.signal.reason)
+        })
         if (this.#error !== undefined) controller.error(this.#error)
       },
       write: chunk => this.#write(chunk),
