@@ -68,6 +68,7 @@ var rooms = []room{
 		imports: []string{"transport", "h2wt", "h3wt", "wswt", "internal/handshake", "internal/sessionstate", "internal/gate", "internal/deadline",
 			"github.com/quic-go/quic-go/...", "golang.org/x/net/...", "golang.org/x/sys/..."},
 		tests: []string{"transport/transporttest", "capsule", "internal/h2test", "internal/memconn", "internal/testcert"}},
+	{name: "web/suite/server", imports: []string{"transport", "negotiate"}}, // a command of the tests of web
 	{name: "cmd/towpath", imports: []string{"transport", "negotiate", "github.com/alecthomas/kong"},
 		tests: []string{"internal/memconn", "internal/testcert"}},
 }
