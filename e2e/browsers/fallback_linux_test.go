@@ -3,6 +3,7 @@ package browsers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 
 	"github.com/towpath-go/towpath/e2e/clients"
@@ -34,7 +35,11 @@ func lacking(k kind, way string) clients.Exceptions {
 	if way != "h3" {
 		return nil
 	}
-	return nativeExceptions[k]
+	not := maps.Clone(nativeExceptions[k])
+	if k == chromium {
+		not[clients.StopCode] = chromiumStops
+	}
+	return not
 }
 
 // A packageLink makes sessions of the package, by the way of its row alone.

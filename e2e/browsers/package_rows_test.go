@@ -39,3 +39,11 @@ func packageRows(k kind) []packageRow {
 		{row("ws http2", "WebSocket over HTTP/2, by `transport: 'ws'`"), openUDP, "http2", map[string]any{"transport": "ws"}, "ws", "WebSocket over HTTP/2"},
 	}
 }
+
+func rowsOf(all []packageRow) []*clients.Row {
+	var rows []*clients.Row
+	for _, r := range all {
+		rows = append(rows, r.row)
+	}
+	return rows
+}

@@ -1,6 +1,10 @@
 package browsers
 
-import "github.com/towpath-go/towpath/e2e/clients"
+import (
+	"slices"
+
+	"github.com/towpath-go/towpath/e2e/clients"
+)
 
 // pages is the table of sessions of pages.
 var pages = clients.Sessions("Pages in browsers", `
@@ -14,7 +18,7 @@ var part = &clients.Part{
 	Tables: []*clients.Table{pages},
 	Notes:  "Notes on browsers", Versions: "Browsers, settings and tests",
 	Example: "TestNative/chromium/chromium_native:_bidi",
-	Rows: []*clients.Row{
+	Rows: slices.Concat([]*clients.Row{
 		nativeChromium,
-	},
+	}, rowsOf(chromiumPackage), rowsOf(firefoxPackage)),
 }
