@@ -10,6 +10,8 @@ interface Fate {
   ready?: number
   fails?: number
   throws?: boolean
+  /** How long the browser is busy with the beginning. */
+  busy?: number
 }
 
 const h3Error = new Error('QUIC said no')
@@ -30,6 +32,7 @@ function run(t: TestContext, plan: Plan, fates: Partial<Record<Way, Fate>>) {
       say(`open ${way}`)
       const fate = fates[way] ?? {}
       const error = way === 'h3' ? h3Error : wsError
+      if (fate.busy !== undefined) mock.timers.tick(fate.busy)
       if (fate.throws) throw error
       const session = new FakeSession()
       sessions[way] = session
@@ -81,6 +84,20 @@ const rows: Row[] = [
     plan: race,
     ws: { ready: 30 },
     log: ['0 open h3', '250 open ws', '280 pending', '280 won ws', '780 close h3', '780 broken', '780 known', '780 over'],
+  },
+  {
+    name: 'the head start counts from the beginning, whatever time the browser takes over native',
+    plan: race,
+    h3: { busy: 3, ready: 300 },
+    ws: { ready: 30 },
+    log: ['0 open h3', '250 open ws', '280 pending', '280 won ws', '303 works 303', '303 close h3', '303 known', '303 over'],
+  },
+  {
+    name: 'it may be over by then, and a timer takes a millisecond',
+    plan: race,
+    h3: { busy: 251, ready: 300 },
+    ws: { ready: 30 },
+    log: ['0 open h3', '252 open ws', '282 pending', '282 won ws', '551 works 551', '551 close h3', '551 known', '551 over'],
   },
   {
     name: 'native is refused at once: the WebSocket starts at once',

@@ -79,7 +79,11 @@ export class Race {
         break
       case 'race':
         this.#open('h3')
-        if (this.#legs.ws.state === 'waiting') this.#timer = setTimeout(() => this.#open('ws'), plan.headStart)
+        // Beginning native's attempt can take a browser a millisecond or two, which count.
+        if (this.#legs.ws.state === 'waiting') {
+          const rest = Math.max(0, plan.headStart - (this.#options.now() - this.#began))
+          this.#timer = setTimeout(() => this.#open('ws'), Math.ceil(rest)) // which a timer would cut
+        }
         break
       case 'behind':
         this.#open('ws')
