@@ -3,7 +3,7 @@ import { bytesOf, check, equal, pattern, rejection, text, within } from './check
 import { type Case, type Env, type Feature, alive, next, readAll, readError } from './env.js'
 
 const codes = [0, 255, 2 ** 32 - 1]
-const wide = (code: number): Feature[] => (code > 255 ? ['stream codes', 'wide codes'] : ['stream codes'])
+const wide = (code: number): Feature[] => ['stream codes', ...(code > 255 ? (['wide codes'] as const) : [])]
 
 /** A stream at /echo on which a byte has come back: the server knows of it. */
 async function used(env: Env, resource = '/echo'): Promise<{ session: Awaited<ReturnType<Env['connect']>>; stream: BidirectionalStream }> {
@@ -35,7 +35,7 @@ export const cancelCases: Case[] = [
   })),
   ...codes.map((code): Case => ({
     name: `cancel(${code}) stops the server: it answers with the same code`,
-    needs: wide(code),
+    needs: [...wide(code), 'stop codes'],
     async run(env) {
       const { session, stream } = await used(env)
       const reader = stream.readable.getReader()
@@ -50,7 +50,7 @@ export const cancelCases: Case[] = [
   })),
   ...codes.map((code): Case => ({
     name: `the server's reset and stop with ${code}`,
-    needs: wide(code),
+    needs: ['stream codes', 'stop codes'],
     async run(env) {
       const session = await env.connect(`/echo?reset=${code}`)
       const stream = await session.createBidirectionalStream()
@@ -65,7 +65,7 @@ export const cancelCases: Case[] = [
   })),
   {
     name: "the server's reset of a unidirectional stream",
-    needs: ['stream codes'],
+    needs: ['stream codes', 'stop codes', 'early resets'],
     async run(env) {
       const session = await env.connect('/echo?reset=33')
       const writer = (await session.createUnidirectionalStream()).getWriter()
@@ -102,7 +102,7 @@ export const cancelCases: Case[] = [
   },
   {
     name: 'abort while a write waits',
-    needs: ['write backpressure'],
+    needs: ['writes end'],
     async run(env) {
       const commanded = await env.commanded()
       const { writable } = await commanded.session.createBidirectionalStream()
@@ -121,7 +121,7 @@ export const cancelCases: Case[] = [
   },
   {
     name: "the server's stop ends a write that waits",
-    needs: ['write backpressure', 'stream codes'],
+    needs: ['stream codes', 'stop codes'],
     async run(env) {
       const commanded = await env.commanded()
       const writer = (await commanded.session.createUnidirectionalStream()).getWriter()
@@ -148,6 +148,7 @@ export const cancelCases: Case[] = [
   },
   {
     name: 'the directions of a stream are aborted by themselves',
+    needs: ['half resets'],
     async run(env) {
       const commanded = await env.commanded()
       const { readable, writable } = await commanded.session.createBidirectionalStream()
@@ -203,7 +204,6 @@ export const cancelCases: Case[] = [
   },
   {
     name: 'cancel of incoming streams refuses the streams, and not the session',
-    needs: ['incoming cancel'],
     async run(env) {
       const session = await env.connect('/echo?srv=1')
       await within(session.incomingBidirectionalStreams.cancel(), 'cancel')

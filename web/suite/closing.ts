@@ -75,7 +75,6 @@ export const closingCases: Case[] = [
   },
   {
     name: 'close before ready rejects ready and closed',
-    needs: ['session errors'],
     async run(env) {
       const session = env.session()
       session.close()
@@ -86,7 +85,6 @@ export const closingCases: Case[] = [
   },
   ...[403, 404, 500].map((status): Case => ({
     name: `a server that answers ${status}`,
-    needs: ['session errors'],
     async run(env) {
       const session = env.sessionAt(`/refused?status=${status}`)
       const error = await rejection(session.ready, 'ready')
@@ -140,6 +138,7 @@ export const closingCases: Case[] = [
   },
   {
     name: 'streams fail when the server closes',
+    needs: ['streams tell of the end'],
     async run(env) {
       const session = await env.connect('/echo?close=5&after=50')
       const { readable, writable } = await session.createBidirectionalStream()
@@ -151,7 +150,7 @@ export const closingCases: Case[] = [
   },
   {
     name: 'close with a write that waits',
-    needs: ['write backpressure'],
+    needs: ['writes end'],
     async run(env) {
       const commanded = await env.commanded()
       const writer = (await commanded.session.createUnidirectionalStream()).getWriter()
@@ -166,6 +165,7 @@ export const closingCases: Case[] = [
   },
   {
     name: 'close in the middle of reads and writes, several times',
+    needs: ['writes end'],
     async run(env) {
       for (let i = 0; i < 4; i++) {
         const session = await env.connect()

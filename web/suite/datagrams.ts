@@ -128,7 +128,7 @@ export const datagramCases: Case[] = [
   },
   {
     name: 'ages and marks',
-    needs: ['datagram writables'],
+    needs: ['ages and marks'],
     async run(env) {
       const { datagrams } = await env.connect()
       for (const name of ['incomingMaxAge', 'outgoingMaxAge'] as const) {
@@ -174,7 +174,6 @@ export const datagramCases: Case[] = [
   },
   {
     name: 'a write of what is no datagram is a TypeError',
-    needs: ['typed writes'],
     async run(env) {
       const session = await env.connect()
       for (const garbage of ['text', null, 5, {}]) {

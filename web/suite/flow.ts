@@ -6,7 +6,6 @@ const mib = 1 << 20
 export const flowCases: Case[] = [
   {
     name: 'a writer is held back by a server that does not read, and goes on when it does',
-    needs: ['write backpressure'],
     async run(env) {
       const commanded = await env.commanded()
       const writer = (await commanded.session.createUnidirectionalStream()).getWriter()
@@ -37,7 +36,6 @@ export const flowCases: Case[] = [
   },
   {
     name: 'a stream that is held back holds up no other, and no datagram',
-    needs: ['write backpressure'],
     async run(env) {
       const commanded = await env.commanded()
       const writer = (await commanded.session.createUnidirectionalStream()).getWriter()
@@ -76,7 +74,6 @@ export const flowCases: Case[] = [
   },
   ...[1, 10, 1000, 65536, 200000].map((view): Case => ({
     name: `reads into buffers of ${view} bytes`,
-    needs: ['byob'],
     async run(env) {
       const size = Math.min(300 * view, 500000)
       const session = await env.connect()
@@ -103,7 +100,6 @@ export const flowCases: Case[] = [
   })),
   {
     name: 'reads into parts of a buffer leave the rest as it is',
-    needs: ['byob'],
     async run(env) {
       const session = await env.connect()
       const { readable, writable } = await session.createBidirectionalStream()
@@ -127,7 +123,6 @@ export const flowCases: Case[] = [
   },
   {
     name: 'a read of DataView and Uint32Array, whose bytes come in pieces',
-    needs: ['byob'],
     async run(env) {
       const session = await env.connect()
       const { readable, writable } = await session.createBidirectionalStream()
@@ -145,7 +140,6 @@ export const flowCases: Case[] = [
   },
   {
     name: 'a read that waits for min bytes',
-    needs: ['byob'],
     async run(env) {
       const session = await env.connect()
       const { readable, writable } = await session.createBidirectionalStream()
@@ -161,7 +155,6 @@ export const flowCases: Case[] = [
   },
   {
     name: 'a read into an empty view is a TypeError',
-    needs: ['byob'],
     async run(env) {
       const session = await env.connect()
       const { readable } = await session.createBidirectionalStream()

@@ -26,7 +26,7 @@ const refusedProtocols: { what: string; protocols: string[] }[] = [
 export const sessionCases: Case[] = [
   ...refused.map(({ what, url, options, error }): Case => ({
     name: `the constructor refuses ${what}`,
-    needs: ['strict constructor'],
+    needs: error === 'NotSupportedError' || what.startsWith('a congestionControl') ? ['checked options'] : [],
     async run(env) {
       named(thrown(() => new env.world.WebTransport(url as string, options as TowpathOptions), what), error, what)
     },
@@ -175,7 +175,7 @@ export const sessionCases: Case[] = [
   },
   {
     name: 'the highest sendOrder goes first',
-    needs: ['strict priority', 'write backpressure'],
+    needs: ['strict priority'],
     async run(env) {
       const commanded = await env.commanded()
       const { session } = commanded
