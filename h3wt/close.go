@@ -137,13 +137,28 @@ func (s *Session) end(e sessionstate.Event, cause *transport.SessionError) bool 
 	if cause.Remote && cause.Err == nil {
 		linger = s.reordering()
 	}
+	// The peer learns of an own close before its streams are reset: Chromium
+	// loses code and reason if RESET_STREAM or STOP_SENDING comes first, and
+	// those travel in front of stream data.
+	var later []func()
+	tell := func(f func()) { f() }
+	if e == sessionstate.EventClose {
+		tell = func(f func()) { later = append(later, f) }
+	}
 	for _, d := range streams {
 		if d.send != nil {
-			d.send.abort()
+			d.send.abort(tell)
 		}
 		if d.recv != nil && (linger == 0 || unreachable[d]) {
-			d.recv.abort(unreachable[d])
+			d.recv.abort(unreachable[d], tell)
 		}
+	}
+	if len(later) > 0 {
+		time.AfterFunc(s.reordering(), func() {
+			for _, f := range later {
+				f()
+			}
+		})
 	}
 	if linger == 0 {
 		close(s.lingered)
@@ -152,7 +167,7 @@ func (s *Session) end(e sessionstate.Event, cause *transport.SessionError) bool 
 	time.AfterFunc(linger, func() {
 		for _, d := range streams {
 			if d.recv != nil {
-				d.recv.abort(false)
+				d.recv.abort(false, tell)
 			}
 		}
 		close(s.lingered)

@@ -81,7 +81,7 @@ func (s *Session) giveUp() {
 	}
 	s.mu.Unlock()
 	for _, p := range left {
-		p.abort(true)
+		p.abort(true, func(f func()) { f() })
 	}
 	s.c.drained(s)
 }

@@ -184,11 +184,15 @@ func (p *recvPart) mapError(err error) error {
 		s.release(p.d)
 		return io.EOF
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return os.ErrDeadlineExceeded
-	}
 	s.mu.Lock()
 	known := p.err
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		s.mu.Unlock()
+		if known != nil {
+			return known // abort woke it
+		}
+		return os.ErrDeadlineExceeded
+	}
 	if known == nil && s.err != nil {
 		known = s.err
 	}
@@ -249,8 +253,9 @@ func (p *recvPart) CancelRead(code transport.StreamErrorCode) {
 }
 
 // abort stops the stream because its session is over. One whose end has arrived
-// stays readable, unless the application cannot have it.
-func (p *recvPart) abort(unreachable bool) {
+// stays readable, unless the application cannot have it. A Read that waits is
+// woken at once; tell stops the stream for the peer.
+func (p *recvPart) abort(unreachable bool, tell func(func())) {
 	s := p.d.s
 	s.mu.Lock()
 	keep := p.state.over() || p.final && !unreachable
@@ -260,7 +265,8 @@ func (p *recvPart) abort(unreachable bool) {
 		return
 	}
 	p.end(recvCancelled, err)
-	p.q.CancelRead(codeSessionGone)
+	p.q.SetReadDeadline(past)
+	tell(func() { p.q.CancelRead(codeSessionGone) })
 }
 
 func (p *recvPart) SetReadDeadline(t time.Time) error {

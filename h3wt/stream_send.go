@@ -325,8 +325,9 @@ func (p *sendPart) CancelWrite(code transport.StreamErrorCode) {
 	s.release(p.d)
 }
 
-// abort resets the stream because its session is over.
-func (p *sendPart) abort() {
+// abort resets the stream because its session is over. A Write that waits is
+// woken at once; tell resets the stream for the peer.
+func (p *sendPart) abort(tell func(func())) {
 	s := p.d.s
 	s.mu.Lock()
 	over := p.state.over()
@@ -340,7 +341,8 @@ func (p *sendPart) abort() {
 	if !over {
 		// A stream that has not begun does not begin any more.
 		p.begin.Do(func() {})
-		p.q.CancelWrite(codeSessionGone)
+		p.q.SetWriteDeadline(past)
+		tell(func() { p.q.CancelWrite(codeSessionGone) })
 		s.release(p.d)
 	}
 }
