@@ -67,6 +67,7 @@ type browser struct {
 	profile string
 	process *clients.Process
 	pid     int // of the browser
+	closed  bool
 }
 
 // newHome makes a directory for launchOptions.home. It is removed at the end of
@@ -130,7 +131,7 @@ func launch(t testing.TB, k kind, o launchOptions) *browser {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), clients.Patience)
 		defer cancel()
-		if err := b.do(ctx, "close", nil, nil); err != nil {
+		if err := b.close(ctx); err != nil {
 			t.Errorf("closing %s: %v", b.version, err)
 		}
 	})
@@ -175,6 +176,15 @@ func environment(home string, more []string) []string {
 		env = append(env, kv)
 	}
 	return append(append(env, "HOME="+home, "TMPDIR="+home, "MOZ_CRASHREPORTER_DISABLE=1"), more...)
+}
+
+// close closes the browser with all its tabs, before the test's end.
+func (b *browser) close(ctx context.Context) error {
+	if b.closed {
+		return nil
+	}
+	b.closed = true
+	return b.do(ctx, "close", nil, nil)
 }
 
 // do has an order carried out by the browser, and decodes what comes of it.

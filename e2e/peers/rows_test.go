@@ -7,8 +7,9 @@ var (
 	foreign = clients.Sessions("Other implementations", "One end is Towpath, the other is not.")
 
 	replayed = clients.Sessions("Recorded clients", `
-One end is Towpath, the other plays what was recorded of a browser. Over HTTP/3
-that is all before its first session, which it then uses as the drafts have it;
+One end is Towpath, the other plays what was recorded of a browser; what works in
+the browsers themselves stands [above](#pages-in-browsers). Over HTTP/3 that is
+all before its first session, which it then uses as the drafts have it;
 the recorded peers of all drafts are in [http3-drafts.md](http3-drafts.md). Over
 HTTP/2 it is every frame and what was seen to become of those received.`)
 
