@@ -1,0 +1,29 @@
+// Sessions by the package, to the server that the page came from.
+import { WebTransport as TowpathWebTransport } from '../src/webtransport.js'
+import { world } from '../src/world.js'
+import type { Session } from './connection.js'
+import { barred, hashesOf, type Choice, type Settings } from './settings.js'
+
+export const nativeWebTransport: boolean = world().native !== null
+
+/** Begins a session to a path of the page's own origin, whatever name that has. */
+export function open(path: string, choice: Choice, settings: Settings): Session {
+  const hashes = hashesOf(settings)
+  return new TowpathWebTransport(new URL(path, location.href), {
+    transport: choice === 'auto' ? onlyWay(settings) : choice,
+    // The browser has accepted the certificate for TCP when somebody clicked;
+    // over QUIC it takes the hash.
+    ...(hashes.length > 0 && choice !== 'ws' ? { serverCertificateHashes: hashes, fallbackWithoutHashes: true } : {}),
+  })
+}
+
+/** There is no race where one way cannot win. */
+function onlyWay(settings: Settings): Choice {
+  const [h3, ws] = [barred('h3', settings, nativeWebTransport), barred('ws', settings, nativeWebTransport)]
+  return h3 === null && ws !== null ? 'h3' : h3 !== null && ws === null ? 'ws' : 'auto'
+}
+
+/** Forgets what earlier attempts have shown, of every server. */
+export function forget(): void {
+  world().memory.forget()
+}
