@@ -19,7 +19,8 @@ import (
 // resources is the http.Handler of serve and demo.
 type resources struct {
 	upgrade transport.UpgradeOptions
-	static  http.Handler // nil: 404
+	static  http.Handler // nil: 404, but for the page
+	page    *page        // nil: none
 	logger  *slog.Logger // nil: silence
 }
 
@@ -62,6 +63,7 @@ func (h *resources) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusMethodNotAllowed)
 		case h.static != nil:
 			h.static.ServeHTTP(w, r)
+		case h.page != nil && h.page.serve(w, r, path):
 		default:
 			http.NotFound(w, r)
 		}

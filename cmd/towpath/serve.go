@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -27,14 +28,18 @@ type serveCmd struct {
 	Cert      string   `help:"PEM file with the certificate chain. Default: a self-signed certificate for 13 days." placeholder:"FILE"`
 	Key       string   `help:"PEM file with the private key of --cert." placeholder:"FILE"`
 	Transport []string `help:"Transports to serve: h3, h2, ws. May be repeated. Default: all." placeholder:"NAME"`
-	Root      string   `help:"Serve the static files of this directory." placeholder:"DIR"`
+	Root      string   `help:"Serve the static files of this directory, instead of the page." placeholder:"DIR"`
 	Origin    []string `help:"Also accept sessions from web pages of this origin: HOST:PORT, or SCHEME://HOST:PORT, with * as a wildcard. * alone accepts every one, null too. May be repeated." placeholder:"PATTERN"`
 	Verbose   bool     `short:"v" help:"Log events on standard error."`
 }
 
 // Help is shown by serve --help.
 func (*serveCmd) Help() string {
-	return `Resources:
+	return `Open https://HOST:PORT/ in a browser: a page there connects to the server, and
+shows which way was taken, round-trip times and throughput. A self-signed
+certificate has to be accepted once. With --root there is no such page.
+
+Resources:
   /echo                  sends streams and datagrams back
      ?srv=1              and opens streams itself
      ?reset=N            answers the first bytes of a stream with a reset
@@ -85,6 +90,21 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 	case err != nil:
 		return fmt.Errorf("--root: %w", err)
 	}
+	hash := negotiate.CertificateHash(cert.Certificate[0])
+	names := c.Transport
+	if len(names) == 0 {
+		names = []string{"h3", "h2", "ws"}
+	}
+	if c.Root == "" {
+		settings := pageSettings{Transports: names}
+		if c.Cert == "" {
+			settings.CertificateHashes = []string{base64.StdEncoding.EncodeToString(hash[:])}
+			settings.CertificateExpires = &cert.Leaf.NotAfter
+		}
+		if h.page, err = newPage(settings); err != nil {
+			return err
+		}
+	}
 	srv := &negotiate.Server{
 		TLSConfig:  &tls.Config{Certificates: []tls.Certificate{cert}},
 		Handler:    h,
@@ -105,15 +125,19 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 	} else {
 		addr = pc.LocalAddr()
 	}
-	hash := negotiate.CertificateHash(cert.Certificate[0])
-	names := c.Transport
-	if len(names) == 0 {
-		names = []string{"h3", "h2", "ws"}
-	}
 	fmt.Fprintf(io.out, "listening addr=%s cert-sha256=%s transports=%s\n", addr, hex.EncodeToString(hash[:]), strings.Join(names, ","))
 	if c.Cert == "" {
 		fmt.Fprintf(io.out, "self-signed certificate, valid until %s, SHA-256 in base64: %s\n",
 			cert.Leaf.NotAfter.Format(time.DateTime), base64.StdEncoding.EncodeToString(hash[:]))
+	}
+	switch {
+	case h.page == nil:
+	case ln == nil:
+		fmt.Fprintln(io.out, "a browser cannot open the page at /: it asks over TCP first, so serve h2 or ws as well")
+	default:
+		fmt.Fprintf(io.out, "open https://%s/ in a browser\n", browsable(addr, c.Cert != "", cert.Leaf))
+	}
+	if c.Cert == "" {
 		fmt.Fprintf(io.out, "try: towpath connect -v --cert-hash %s https://%s/echo\n", hex.EncodeToString(hash[:]), reachable(addr))
 	}
 
@@ -174,4 +198,20 @@ func reachable(a net.Addr) string {
 		host = "localhost"
 	}
 	return net.JoinHostPort(host, port)
+}
+
+// browsable is where a browser finds the page. A certificate that a CA made is
+// for names, and an address is seldom among them.
+func browsable(a net.Addr, ca bool, leaf *x509.Certificate) string {
+	at := reachable(a)
+	host, port, err := net.SplitHostPort(at)
+	if err != nil || !ca || leaf.VerifyHostname(host) == nil {
+		return at
+	}
+	for _, name := range leaf.DNSNames {
+		if !strings.Contains(name, "*") {
+			return net.JoinHostPort(name, port)
+		}
+	}
+	return at
 }
