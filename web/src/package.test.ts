@@ -3,7 +3,9 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { before, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { Peer, bytes, text } from './carrier/testing/peer.js'
+import type * as Package from './index.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const place = `${root}.test/packed/`
@@ -128,4 +130,35 @@ test('package: importing it does nothing, and works where there is no browser', 
     console.log(typeof WebTransport, added.length)`
   writeFileSync(`${place}import.mjs`, program)
   assert.equal(execFileSync(process.execPath, [`${place}import.mjs`], { encoding: 'utf8', ...limit }), 'function 0\n')
+})
+
+test('package: minified to one file it is the same', limit, async t => {
+  const { minified } = (await import(pathToFileURL(`${root}scripts/minify.mjs`).href)) as { minified(): Promise<string> }
+  writeFileSync(`${place}minified.mjs`, await minified())
+  const { WebTransport, WebTransportError } = (await import(pathToFileURL(`${place}minified.mjs`).href)) as typeof Package
+  const own = globalThis.WebSocket
+  globalThis.WebSocket = Peer as unknown as typeof WebSocket
+  t.after(() => (globalThis.WebSocket = own))
+
+  const session = new WebTransport('https://example.com/', { transport: 'ws', protocols: ['chat'] })
+  const peer = Peer.last
+  assert.deepEqual(peer.offers, ['towpath.capsule.v1.Y2hhdA', 'towpath.capsule.v1'])
+  peer.open(peer.offers[0])
+  await session.ready
+  assert.equal(session.protocol, 'chat')
+  const { readable, writable } = await session.createBidirectionalStream({ sendOrder: 1 })
+  const writer = writable.getWriter()
+  await writer.write(bytes('hi'))
+  await writer.close()
+  await session.datagrams.writable.getWriter().write(bytes('pin'))
+  await peer.wantCapsule('all that the page sent', { is: 'FIN', id: 0, data: 'hi' }, { is: 'DATAGRAM', data: 'pin' })
+  peer.writeCapsule({ is: 'DATAGRAM', data: 'pon' }, { is: 'STREAM', id: 0, data: 'ho' })
+  assert.equal(text((await session.datagrams.readable.getReader().read()).value), 'pon')
+  const reader = readable.getReader()
+  assert.equal(text((await reader.read()).value), 'ho')
+  const read = assert.rejects(reader.read(), (error: unknown) => error instanceof WebTransportError && error.streamErrorCode === 7)
+  peer.writeCapsule({ is: 'RESET', id: 0, code: 7, size: 2 })
+  await read
+  peer.writeCapsule({ is: 'CLOSE', code: 5, reason: 'bye' })
+  assert.deepEqual(await session.closed, { closeCode: 5, reason: 'bye' })
 })
