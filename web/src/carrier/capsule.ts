@@ -155,12 +155,12 @@ export class Decoder {
   #header(to: CapsuleHandler): void {
     const integers = integersOf(this.#type)
     const n = this.#left
-    if (this.#type === CLOSE_SESSION ? n < 4 || n > MAX_REASON + 4 : integers !== undefined && (n < integers || n > 8 * integers)) {
-      this.#malformed()
-    }
-    if (this.#type === CLOSE_SESSION || integers !== undefined) return this.#enter('value')
-    if (this.#type === STREAM || this.#type === STREAM_FIN) return this.#enter('stream')
-    this.#enter('body')
+    const closes = this.#type === CLOSE_SESSION
+    const streams = this.#type === STREAM || this.#type === STREAM_FIN
+    const [least, most] = closes ? [4, MAX_REASON + 4] : streams ? [1, Infinity] : integers === undefined ? [0, Infinity] : [integers, 8 * integers]
+    if (n < least || n > most) this.#malformed()
+    this.#enter(closes || integers !== undefined ? 'value' : streams ? 'stream' : 'body')
+    if (this.#phase !== 'body') return
     if (this.#type === DATAGRAM) to.datagram(n)
     else to.skipped(0)
   }

@@ -73,11 +73,8 @@ export class SendHalf extends Entry {
       start: controller => {
         this.#controller = controller
         // An abort waits for the write in flight, and that may wait for credit.
-        // It fails the stream by itself: to do so here is too early for Node 20.
-        controller.signal.addEventListener('abort', () => {
-          this.#controller = undefined
-          this.abort(controller.signal.reason)
-        })
+        const { signal } = controller
+        signal.addEventListener('abort', () => this.abort(signal.reason))
         if (this.#error !== undefined) controller.error(this.#error)
       },
       write: chunk => this.#write(chunk),
@@ -136,8 +133,12 @@ export class SendHalf extends Entry {
     this.#engine.forget(this.stream)
   }
 
-  /** The page gives up: WT_RESET_STREAM with the code of the reason. */
+  /**
+   * The page gives up: WT_RESET_STREAM with the code of the reason. Its stream
+   * is about to fail by itself, and must not be told to while it does.
+   */
   abort(reason: unknown): void {
+    this.#controller = undefined
     this.reset(codeOf(reason), reason)
   }
 

@@ -276,14 +276,16 @@ export async function connected(options: CarrierOptions = {}): Promise<Connected
   return both
 }
 
-/** Waits for a promise that is to be rejected, and returns with what. */
+/** With what a promise was rejected, which it is or is about to be. */
 export async function rejected(promise: Promise<unknown>): Promise<WebTransportErrorLike> {
-  try {
-    await promise
-  } catch (error) {
-    return error as WebTransportErrorLike
-  }
-  assert.fail('was not rejected')
+  let outcome: { error: unknown } | 'pending' | 'fulfilled' = 'pending'
+  promise.then(
+    () => (outcome = 'fulfilled'),
+    (error: unknown) => (outcome = { error }),
+  )
+  await settle()
+  assert.equal(typeof outcome, 'object', `is ${outcome}, and not rejected`)
+  return (outcome as unknown as { error: WebTransportErrorLike }).error
 }
 
 export interface WebTransportErrorLike extends Error {
