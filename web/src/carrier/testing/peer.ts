@@ -293,6 +293,12 @@ export interface WebTransportErrorLike extends Error {
   streamErrorCode?: number | null
 }
 
+/** A promise whose rejection is looked at later, or not at all. */
+export function later<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {})
+  return promise
+}
+
 /** Whether a promise is settled by now. */
 export async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   let settled = false
