@@ -173,6 +173,7 @@ test('malformed capsules are refused by their header, and those just within are 
   for (const [bytes, why] of [
     ['990b4d3c 00', 'WT_STREAM without room for the ID'],
     ['990b4d3c 01 4000', 'WT_STREAM with half an ID'],
+    ['990b4d3c 01 40', 'WT_STREAM with half an ID and nothing behind it'],
     ['990b4d3d 02 0000', 'a byte too many'],
     ['990b4d3d 01 40', 'half an integer'],
     ['990b4d3a 02 4000', 'one integer of two'],

@@ -106,6 +106,8 @@ export class Decoder {
       }
       let need = this.#need()
       while (this.#have < need) {
+        // The ID is part of the length: one that cannot fit is not waited for.
+        if (this.#phase === 'stream' && need > this.#left) this.#malformed()
         if (at === bytes.length) return
         this.#kept[this.#have++] = bytes[at++]
         need = this.#need()
@@ -139,8 +141,6 @@ export class Decoder {
         return this.#header(to)
       case 'stream': {
         this.#left -= this.#have
-        // The ID is part of the length.
-        if (this.#left < 0) this.#malformed()
         const id = getVarint(this.#kept)
         this.#enter('body')
         return to.stream(id, type === STREAM_FIN, this.#left)
