@@ -3,7 +3,6 @@ package browsers
 import (
 	"context"
 	"fmt"
-	"maps"
 	"testing"
 
 	"github.com/towpath-go/towpath/e2e/clients"
@@ -35,11 +34,7 @@ func lacking(k kind, way string) clients.Exceptions {
 	if way != "h3" {
 		return nil
 	}
-	not := maps.Clone(nativeExceptions[k])
-	if k == chromium {
-		not[clients.StopCode] = chromiumStops
-	}
-	return not
+	return nativeExceptions[k]
 }
 
 // A packageLink makes sessions of the package, by the way of its row alone.

@@ -39,8 +39,6 @@ func TestNative(t *testing.T) {
 const (
 	octets = "A page can abort a stream with codes up to 255 only: the browser's `WebTransportError` makes 255 of greater ones. What it receives is not cut."
 
-	octetsBothWays = "A page can abort a stream with codes up to 255 only: the browser's `WebTransportError` makes 255 of greater ones. A greater code of the server's arrives as 0."
-
 	silentCancel = "When a page cancels reading, Firefox tells the server nothing: it goes on sending until flow control stops it. The server's code, when that stops reading, does arrive, one above 255 as 0."
 )
 
@@ -53,10 +51,7 @@ var nativeExceptions = map[kind]clients.Exceptions{
 		clients.StopCode: chromiumStops,
 	},
 	firefox: {
-		clients.ResetCode: {Partly: octetsBothWays, Show: func(t *testing.T, l clients.Link) {
-			clients.Resets(t, l, 254, 255)
-			clients.ResetsLearnt(t, l, 256, 256, 255, 0)
-		}},
+		clients.ResetCode: firefoxResets,
 		clients.StopCode: {Lacks: silentCancel, Show: func(t *testing.T, l clients.Link) {
 			ctx := clients.Limited(t)
 			client, server := l.Session(t)

@@ -11,7 +11,7 @@ const (
 // The rows of the package in networks of their own.
 var (
 	chromiumPackage = packageRows(chromium)
-	firefoxPackage  = packageRows(firefox)[1:]
+	firefoxPackage  = packageRows(firefox)
 )
 
 // A packageRow is a row, and how its sessions are made.

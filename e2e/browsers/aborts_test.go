@@ -28,3 +28,24 @@ var chromiumStops = clients.Exception{
 		}
 	},
 }
+
+// firefoxResets is what becomes of reset codes over HTTP/3 in Firefox.
+var firefoxResets = clients.Exception{
+	Partly: "A page can reset a stream with codes up to 255 only: the browser's `WebTransportError` makes 255 of greater ones. " +
+		"When the server resets one, Firefox tells the page its code, 0 for those above 255, or at times an error without any code.",
+	Show: func(t *testing.T, l clients.Link) {
+		for sent, arrives := range map[uint32]uint32{255: 255, 256: 0} {
+			ctx := clients.Limited(t)
+			client, server := l.Session(t)
+			ours, theirs := clients.Asked(t, ctx, client, server)
+			clients.Must(t, ours.Reset(ctx, sent))
+			clients.WantCode(t, ctx, "the server's reading", theirs.WasReset, 255)
+			ours, theirs = clients.Asked(t, ctx, client, server)
+			clients.Must(t, theirs.Reset(ctx, sent))
+			code, err := ours.WasReset(ctx)
+			if err != nil && !strings.Contains(err.Error(), "no code in: TypeError") || err == nil && code != arrives {
+				t.Errorf("the client's reading was aborted with code %d (%v), want %d or a TypeError", code, err, arrives)
+			}
+		}
+	},
+}
