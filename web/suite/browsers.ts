@@ -1,7 +1,7 @@
 // The suite in a page: the browser's own class over HTTP/3, the package's over
 // HTTP/3, and the package's over a WebSocket.
 import { WebTransport, WebTransportError } from '../src/index.js'
-import { type Lacks, type Result, type World, runAll } from './index.js'
+import { type Lacks, type Result, type World, runAll, themes } from './index.js'
 
 export type Browser = 'chromium' | 'firefox'
 export type Kind = 'native' | 'h3' | 'ws'
@@ -14,7 +14,7 @@ export interface Where {
   /** SHA-256 of the servers' certificates, in hexadecimal. */
   serveHash: string
   commandsHash: string
-  /** Only cases whose name contains it. */
+  /** Only cases whose name, THEME/CASE, begins with it. */
   part?: string
 }
 
@@ -71,6 +71,9 @@ const lacks: Record<Browser, Record<Kind, Lacks>> = {
   chromium: { native: { ...chromium, ...older }, h3: chromium, ws: {} },
   firefox: { native: { ...firefox, ...older, reliability: undefined, 'checked options': undefined }, h3: firefox, ws: {} },
 }
+
+/** The themes, to be given as parts: THEME/ has the cases of one. */
+export const names = themes.map(theme => theme.name)
 
 const bytes = (hex: string): Uint8Array<ArrayBuffer> => Uint8Array.from(hex.match(/../g) ?? [], byte => parseInt(byte, 16))
 

@@ -1,7 +1,7 @@
 /** What cases say. A failed check is an Error whose message says what was expected. */
 
 /** Milliseconds after which whatever a case waits for is not coming. */
-export const patience = 8000
+export const patience = 20_000
 
 /** Rejects if promise does not settle in time. */
 export function within<T>(promise: PromiseLike<T>, what: string, limit = patience): Promise<T> {
