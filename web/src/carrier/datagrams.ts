@@ -179,8 +179,7 @@ export class Datagrams implements DatagramDuplexStream {
   }
 
   #take(source: Source): Uint8Array {
-    const { bytes, pending } = source.queue.shift()!
-    pending?.resolve()
+    const { bytes } = source.queue.shift()!
     if (source.queue.length === 0) this.outgoing.remove(source)
     // The write that waits is the last one.
     else if (source.queue.length <= this.#outgoingMark) source.queue.at(-1)!.pending?.resolve()

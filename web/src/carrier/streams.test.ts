@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { WebTransportError } from '../errors.js'
-import type { ReceiveStream } from '../types.js'
-import { bytes, connected, connecting, isSettled, raw, rejected, settle, text, type Capsule, type Connected } from './testing/peer.js'
+import { acceptUni, bytes, connected, isSettled, raw, rejected, settle, text, type Capsule } from './testing/peer.js'
 
 const KiB = 1024
 const MiB = 1024 * KiB
@@ -10,13 +9,6 @@ const MiB = 1024 * KiB
 /** The bytes of all data in capsules, by stream. */
 function dataOf(capsules: Capsule[], id: number): number {
   return capsules.reduce((n, c) => n + ((c.is === 'STREAM' || c.is === 'FIN') && c.id === id ? c.data.length : 0), 0)
-}
-
-async function acceptUni({ session }: Connected): Promise<ReceiveStream> {
-  const reader = session.incomingUnidirectionalStreams.getReader()
-  const { value } = await reader.read()
-  reader.releaseLock()
-  return value!
 }
 
 test('a stream is opened on the wire although nothing is written', async () => {
@@ -351,59 +343,6 @@ test('both directions of a stream end by themselves', async () => {
   assert.equal((await r.read()).done, true)
 })
 
-test('streams beyond the limit: QuotaExceededError, or waiting', async () => {
-  const { session, peer } = await connected()
-  for (let i = 0; i < 100; i++) await session.createUnidirectionalStream()
-  await peer.sent()
-  assert.equal((await rejected(session.createUnidirectionalStream())).name, 'QuotaExceededError')
-  const first = session.createUnidirectionalStream({ waitUntilAvailable: true })
-  const second = session.createUnidirectionalStream({ waitUntilAvailable: true })
-  await peer.wantCapsule('said once', { is: 'UNI_BLOCKED', limit: 100 })
-  peer.writeCapsule({ is: 'MAX_BIDI', limit: 200 })
-  assert.equal(await isSettled(first), false)
-  peer.writeCapsule({ is: 'MAX_UNI', limit: 101 })
-  await first
-  assert.equal(await isSettled(second), false)
-  assert.equal((await rejected(session.createUnidirectionalStream())).name, 'QuotaExceededError')
-  await peer.wantCapsule('again for a new limit', { is: 'UNI_BLOCKED', limit: 101 }, { is: 'STREAM', id: 402, data: '' })
-  await session.createBidirectionalStream()
-})
-
-test('streams asked for before the session is open', async () => {
-  const { session, peer } = connecting()
-  const streams = Array.from({ length: 101 }, () => session.createBidirectionalStream())
-  const waits = session.createBidirectionalStream({ waitUntilAvailable: true })
-  assert.equal(await isSettled(streams[0]), false)
-  peer.open()
-  await Promise.all(streams.slice(0, 100))
-  assert.equal((await rejected(streams[100])).name, 'QuotaExceededError')
-  assert.equal(await isSettled(waits), false)
-})
-
-test('the stream limit of the peer rises as streams are over', async () => {
-  const c = await connected()
-  for (let i = 0; i < 100; i++) c.peer.writeCapsule({ is: 'FIN', id: 4 * i + 3, data: 'x' })
-  await c.peer.wantIdle('none was taken')
-  for (let i = 0; i < 24; i++) await (await acceptUni(c)).cancel()
-  const sent = await c.peer.sent()
-  const last = sent.at(-1)!
-  assert.ok(last.is === 'MAX_UNI' && last.limit > 112 && last.limit <= 124)
-  c.peer.writeCapsule({ is: 'FIN', id: 4 * (last.limit - 1) + 3, data: '' })
-  assert.equal(await isSettled(c.session.closed), false)
-  await c.peer.sent() // it has none left, and is given what there is
-  c.peer.writeCapsule({ is: 'FIN', id: 4 * 124 + 3, data: '' })
-  c.peer.wantGivenUp(4002)
-})
-
-test('a page that does not want the streams of the peer refuses them', async () => {
-  const { session, peer } = await connected()
-  peer.writeCapsule({ is: 'STREAM', id: 1, data: 'x' })
-  await session.incomingBidirectionalStreams.cancel()
-  await peer.wantCapsule('one that was there', { is: 'STOP', id: 1, code: 0 }, { is: 'RESET', id: 1, code: 0, size: 0 })
-  peer.writeCapsule({ is: 'STREAM', id: 5, data: 'x' })
-  await peer.wantCapsule('one that comes', { is: 'STOP', id: 5, code: 0 }, { is: 'RESET', id: 5, code: 0, size: 0 })
-})
-
 test('what streams tell of themselves', async () => {
   const { session, peer } = await connected()
   const { readable, writable } = await session.createBidirectionalStream()
@@ -416,70 +355,4 @@ test('what streams tell of themselves', async () => {
   assert.deepEqual(await readable.getStats!(), { bytesReceived: 6, bytesRead: 2 })
   const stats = await session.getStats()
   assert.ok(stats.bytesSent! > 64 * KiB && stats.bytesReceived! > 6)
-})
-
-// What is sent while the socket takes one message at a time.
-async function schedule({ peer }: Connected): Promise<Capsule[]> {
-  return (await peer.sent()).filter(c => c.is === 'STREAM' || c.is === 'FIN' || c.is === 'DATAGRAM')
-}
-
-test('what is urgent overtakes what was written before, while the socket is busy', async () => {
-  const c = await connected()
-  const { session, peer } = c
-  const low = await session.createUnidirectionalStream({ sendOrder: -1 })
-  const high = await session.createUnidirectionalStream({ sendOrder: 5 })
-  await peer.sent()
-  peer.bufferedAmount = 2 ** 30
-  const writes = [low.getWriter().write(new Uint8Array(32 * KiB))]
-  await peer.wantIdle('the socket has enough')
-  writes.push(high.getWriter().write(new Uint8Array(20 * KiB)))
-  const datagram = session.datagrams.writable.getWriter().write(bytes('now'))
-  await peer.wantIdle('still')
-  assert.equal(await isSettled(writes[1]), false)
-  peer.bufferedAmount = 0
-  peer.writeCapsule({ is: 'MAX_DATA', limit: 2 * MiB }) // any message lets it look
-  const order = (await schedule(c)).map(m => (m.is === 'DATAGRAM' ? 'datagram' : 'id' in m ? m.id : ''))
-  assert.equal(order[0], 'datagram')
-  assert.ok(order.lastIndexOf(6) < order.indexOf(2), order.join())
-  await Promise.all([...writes, datagram])
-})
-
-test('equal streams take turns, groups share, and priorities change live', async () => {
-  const c = await connected()
-  const { session, peer } = c
-  const group = session.createSendGroup()
-  const [a, b] = [await session.createUnidirectionalStream(), await session.createUnidirectionalStream({ sendOrder: 0 })]
-  const g = await session.createUnidirectionalStream({ sendGroup: group, sendOrder: -9 })
-  assert.equal(g.sendGroup, group)
-  assert.equal(g.sendOrder, -9)
-  assert.equal(a.sendGroup, null)
-  await peer.sent()
-  const run = async () => {
-    peer.bufferedAmount = 2 ** 30
-    const writes = [a, b, g].map(s => {
-      const w = s.getWriter()
-      const write = w.write(new Uint8Array(32_000))
-      w.releaseLock()
-      return write
-    })
-    await settle()
-    peer.bufferedAmount = 0
-    peer.message(new ArrayBuffer(0))
-    const ids = (await schedule(c)).map(m => ('id' in m ? m.id : -1))
-    await Promise.all(writes)
-    return ids
-  }
-  const shared = await run()
-  assert.equal(new Set(shared.slice(0, 2)).has(10), true, `the group has its half: ${shared.join()}`)
-  assert.equal(new Set(shared.slice(0, 4)).size, 3, `the others take turns: ${shared.join()}`)
-  g.sendGroup = null
-  g.sendOrder = 10
-  b.sendOrder = 20
-  const ordered = await run()
-  assert.deepEqual([...new Set(ordered)], [6, 10, 2])
-  assert.deepEqual(await group.getStats(), { bytesWritten: 32_000, bytesSent: 32_000 })
-  const other = await connected()
-  const foreign = other.session.createSendGroup()
-  assert.throws(() => (g.sendGroup = foreign), { name: 'InvalidStateError' })
-  assert.equal((await rejected(session.createUnidirectionalStream({ sendGroup: foreign }))).name, 'InvalidStateError')
 })

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { ReceiveStream } from '../../types.js'
 import { CarrierSession, type CarrierOptions } from '../session.js'
 
 /** A capsule as tests write and expect it: its type's name and its fields. */
@@ -314,4 +315,12 @@ export function text(chunk: Uint8Array | undefined): string {
 
 export function bytes(s: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(Buffer.from(s, 'latin1'))
+}
+
+/** The next unidirectional stream of the peer. */
+export async function acceptUni({ session }: Connected): Promise<ReceiveStream> {
+  const reader = session.incomingUnidirectionalStreams.getReader()
+  const { value } = await reader.read()
+  reader.releaseLock()
+  return value!
 }
