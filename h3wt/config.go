@@ -52,7 +52,9 @@ type Config struct {
 	// are reset with WT_BUFFERED_STREAM_REJECTED. Default 64.
 	MaxEarlyStreams int
 	// EarlyTimeout bounds how long a stream waits for its session's CONNECT,
-	// for its own header, and a request for its header. Default 5 s.
+	// for its own header, and a request for its header. The first 8
+	// unidirectional streams of a peer, which may be those of HTTP/3 itself,
+	// may stay silent for as long as they like. Default 5 s.
 	EarlyTimeout time.Duration
 	// SettingsTimeout bounds how long a CONNECT waits for the client's
 	// SETTINGS. Default 5 s. Server only.

@@ -60,12 +60,16 @@ type awaited struct {
 
 // dispatch reads the header of a stream and passes it on. It returns false if
 // the header did not come in time for the accept loop, inline; otherwise it waits
-// for EarlyTimeout and then aborts such a stream.
+// for EarlyTimeout and then aborts such a stream, unless it may be silent.
 func (c *conn) dispatch(in *incoming, inline bool) bool {
 	r := in.recv()
 	wait := c.cfg.EarlyTimeout
-	if inline {
+	switch {
+	case inline:
 		wait = inlineWait
+	case in.maySilent():
+		r.SetReadDeadline(time.Time{})
+		_, _ = r.Peek(make([]byte, 1)) // peekHeader says how it failed
 	}
 	r.SetReadDeadline(time.Now().Add(wait))
 	wanted := uint64(uniStreamType)
@@ -95,6 +99,15 @@ func (c *conn) dispatch(in *incoming, inline bool) bool {
 		c.deliver(in, quic.StreamID(session))
 	}
 	return true
+}
+
+// maySilent says that nothing need come on a stream while the connection lasts.
+// The first unidirectional streams of a peer may be those of QPACK. Chromium opens
+// these at once and begins them when it has something to say; to stop one is
+// H3_CLOSED_CRITICAL_STREAM to it and ends the connection. They show, and with them
+// this wait, when it opens a later stream.
+func (in *incoming) maySilent() bool {
+	return in.uni != nil && int64(in.uni.StreamID())/4 < criticalStreams
 }
 
 // headless ends a stream that ended, was reset, or stayed silent before its

@@ -20,6 +20,38 @@ func TestEarlyStreams(t *testing.T) {
 		c.accepted()
 		c.wantStopped(c.uniStream([]byte{0x40}), codeBufferedStreamRejected)
 	})
+	bubble(t, "streams that may be QPACK's stay silent for as long as they like", func(t *testing.T) {
+		h, _ := serveRaw(t, nil, nil)
+		defer h.stop()
+		c := h.rawDial(fullQUIC, modernSettings...)
+		defer c.close()
+		c.accepted()
+		var silent []*quic.SendStream
+		for len(silent) == 0 || int64(silent[len(silent)-1].StreamID())/4 < criticalStreams {
+			str, err := c.OpenUniStream()
+			if err != nil {
+				t.Fatal(err)
+			}
+			silent = append(silent, str)
+		}
+		start := time.Now()
+		c.uniStream(varints(uniStreamType, 0)) // with it the server has all below
+		last := silent[len(silent)-1]
+		c.wantStopped(last, codeBufferedStreamRejected)
+		if d := time.Since(start); d < DefaultEarlyTimeout || d > DefaultEarlyTimeout+time.Second {
+			t.Errorf("the first that may not be silent was given up after %v", d)
+		}
+		time.Sleep(3 * DefaultEarlyTimeout)
+		for _, str := range silent[:len(silent)-1] {
+			if err := context.Cause(str.Context()); err != nil {
+				t.Errorf("stream %d: %v", str.StreamID(), err)
+			}
+		}
+		// A beginning must go on.
+		silent[0].Write([]byte{0x40})
+		c.wantStopped(silent[0], codeBufferedStreamRejected)
+		c.wantOpen()
+	})
 	bubble(t, "H3-034 streams before the CONNECT wait for it", func(t *testing.T) {
 		h, accepted := serveRaw(t, nil, nil)
 		defer h.stop()
