@@ -36,7 +36,13 @@ func newNetwork(t testing.TB, k kind, s setting) *network {
 // newLab is newNetwork without a browser.
 func newLab(t testing.TB) *network {
 	t.Helper()
-	n := &network{Lab: netns.New(t, netns.Topology{}), ca: testcert.NewAuthority(t)}
+	n := &network{ca: testcert.NewAuthority(t)}
+	defer func() {
+		if n.Lab == nil {
+			clients.Unmeasured("network namespaces") // New has skipped the test
+		}
+	}()
+	n.Lab = netns.New(t, netns.Topology{})
 	n.sites = map[string]*site{
 		"all":   newSite(t, n.Server, n.ca, 4433, transport.HTTP3, transport.HTTP2, transport.WebSocket),
 		"http1": newSite(t, n.Server, n.ca, 4434, transport.HTTP3, transport.WebSocket),

@@ -2,9 +2,14 @@
 
 package browsers
 
-import "testing"
+import (
+	"errors"
+	"testing"
+
+	"github.com/towpath-go/towpath/e2e/clients"
+)
 
 // TestPackage says why the tests of whole networks are missing here.
 func TestPackage(t *testing.T) {
-	t.Skip("networks of their own need Linux network namespaces")
+	clients.Unavailable(t, "network namespaces", errors.New("they are Linux's"))
 }

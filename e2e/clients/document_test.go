@@ -161,3 +161,17 @@ func TestLockFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestUnmeasured: the document is compared unless something was missing.
+func TestUnmeasured(t *testing.T) {
+	part, _ := sample()
+	if err := part.check(); err == nil || !strings.Contains(err.Error(), `nothing of "a" was measured`) {
+		t.Errorf("with everything there: %v", err)
+	}
+	defer func(was []string) { missing = was }(missing)
+	Unmeasured("ship")
+	Unmeasured("ship")
+	if err := part.check(); err != nil || len(missing) != 1 {
+		t.Errorf("without ship: %v, %q missing", err, missing)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -74,13 +75,21 @@ var (
 	missing   []string
 )
 
+// Unmeasured tells that for want of a tool a test is skipped elsewhere, so that
+// the document is not compared.
+func Unmeasured(tool string) {
+	missingMu.Lock()
+	defer missingMu.Unlock()
+	if !slices.Contains(missing, tool) {
+		missing = append(missing, tool)
+	}
+}
+
 // Unavailable skips a test for want of a tool, with the reason, or fails it
 // where everything is required.
 func Unavailable(t testing.TB, tool string, err error) {
 	t.Helper()
-	missingMu.Lock()
-	missing = append(missing, tool)
-	missingMu.Unlock()
+	Unmeasured(tool)
 	if os.Getenv("TOWPATH_E2E_REQUIRE") != "" {
 		t.Fatalf("%s is required: %v", tool, err)
 	}

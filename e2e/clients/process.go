@@ -121,7 +121,7 @@ func (p *Process) Kill() {
 
 func (p *Process) stop(t testing.TB) {
 	p.stdin.Close()
-	kill := time.AfterFunc(5*time.Second, func() { p.cmd.Process.Kill() })
+	kill := time.AfterFunc(Patience, func() { p.cmd.Process.Kill() })
 	<-p.gone
 	if err := p.cmd.Wait(); err != nil && !p.Killed {
 		t.Errorf("%v: %v", p.cmd.Args, err)
