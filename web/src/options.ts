@@ -134,6 +134,7 @@ export function notSupported(message: string): DOMException {
   return new DOMException(message, 'NotSupportedError')
 }
 
+/** Also of one that another frame of the page made, whose classes are others. */
 export function isBufferSource(value: unknown): value is BufferSource {
-  return value instanceof ArrayBuffer || ArrayBuffer.isView(value)
+  return ArrayBuffer.isView(value) || Object.prototype.toString.call(value) === '[object ArrayBuffer]'
 }

@@ -97,6 +97,9 @@ export function relayWrites(sink: Promise<WritableStream<BufferSource>>): Writab
     start(controller) {
       // The sink may fail while nobody writes here.
       writer.then(one => one.closed).catch(error => controller.error(error))
+      // abort() waits for the write that is under way, and that for the sink.
+      const { signal } = controller
+      signal.addEventListener('abort', () => void writer.then(one => one.abort(signal.reason)).catch(() => {}))
     },
     async write(chunk) {
       if (!isBufferSource(chunk)) throw new TypeError('a datagram is not a BufferSource')

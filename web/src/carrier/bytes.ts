@@ -1,3 +1,5 @@
+import { isBufferSource } from '../options.js'
+
 // A block of bytes that are waiting is between these sizes, unless one piece is
 // larger. Small pieces share one, so that a peer that sends single bytes does
 // not make an object of each.
@@ -75,6 +77,6 @@ export class ByteQueue {
 /** The bytes of what a page wrote: a view, not a copy. */
 export function bytesOf(chunk: BufferSource): Uint8Array {
   if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk)
+  if (isBufferSource(chunk)) return new Uint8Array(chunk)
   throw new TypeError('a chunk has to be an ArrayBuffer or a view of one')
 }

@@ -121,14 +121,13 @@ export class Datagrams implements DatagramDuplexStream {
     if (engine.error !== undefined) throw new DOMException('the session has ended', 'InvalidStateError')
     const source = new Source(1, engine.groupOf(options.sendGroup), Number(options.sendOrder) || 0)
     this.#sources.add(source)
-    const gone = () => {
-      this.#sources.delete(source)
-      this.#drop(source)
-    }
     return new Prioritised<BufferSource>(engine, this.outgoing, source, {
       start: controller => {
         source.controller = controller
-        controller.signal.addEventListener('abort', gone)
+        controller.signal.addEventListener('abort', () => {
+          this.#sources.delete(source)
+          this.#drop(source, controller.signal.reason)
+        })
       },
       write: chunk => this.#write(source, chunk),
       // What was written is still sent.
@@ -186,7 +185,7 @@ export class Datagrams implements DatagramDuplexStream {
     return bytes
   }
 
-  #drop(source: Source, error?: unknown): void {
+  #drop(source: Source, error: unknown): void {
     this.stats.lostOutgoing += source.queue.length
     for (const { pending } of source.queue.splice(0)) pending?.reject(error)
     this.outgoing.remove(source)

@@ -1,4 +1,4 @@
-import type { SendGroup, SendOptions, SendStreamOptions } from '../types.js'
+import type { SendGroup, SendStreamOptions } from '../types.js'
 import { Datagrams } from './datagrams.js'
 import { Floods, INITIAL_DATA, ReceiveWindow } from './flow.js'
 import { Group, Sched } from './sched.js'
@@ -67,8 +67,8 @@ export class Engine {
   }
 
   /** Makes the state of a stream. */
-  add(id: number, options: SendOptions = {}): Stream {
-    const stream = new Stream(this, id, this.groupOf(options.sendGroup), Number(options.sendOrder) || 0)
+  add(id: number, group = this.noGroup, order = 0): Stream {
+    const stream = new Stream(this, id, group, order)
     this.streams.set(id, stream)
     return stream
   }
@@ -105,7 +105,7 @@ export class Engine {
   forget(stream: Stream): void {
     if (!stream.over || !this.streams.delete(stream.id)) return
     this.touched.delete(stream)
-    if (!isLocal(stream.id)) this.incoming[kindOf(stream.id)].ended()
+    if (!isLocal(stream.id)) this.incoming[kindOf(stream.id)].ended(stream)
   }
 
   /** Ends everything but what can still be read, and, if asked for, what is to be flushed. */

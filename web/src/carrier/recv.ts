@@ -152,9 +152,9 @@ export class RecvHalf {
       }
       if (this.state === 'ended' && this.#queue.length === 0) {
         this.state = 'done'
+        this.#engine.forget(this.#stream)
         controller.close()
         controller.byobRequest?.respond(0)
-        this.#engine.forget(this.#stream)
       }
     } catch {
       // The page's view has elements that the data does not fill: the stream

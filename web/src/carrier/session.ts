@@ -31,6 +31,12 @@ export interface CarrierOptions {
 
 /** Bytes that the WebSocket may hold unsent before it is given more. What it holds cannot be overtaken. */
 export const BUFFERED = 256 * 1024
+/**
+ * The same in a hidden page, whose timers browsers run once a second, later once
+ * a minute. There the peer's credit has to come before all is sent: it does
+ * after a quarter of a stream's window, of 4 MiB where that is as large as here.
+ */
+export const BUFFERED_HIDDEN = 2 * 1024 * 1024
 /** Bytes of the longest message that is taken. */
 export const LONGEST_MESSAGE = 1024 * 1024
 /** How long closing may take, in milliseconds: to flush, and to be answered. */
@@ -226,7 +232,7 @@ export class CarrierSession implements SessionOfOneWay {
     const socket = this.#socket
     for (;;) {
       const buffered = socket.bufferedAmount
-      this.#engine.stalled = buffered >= BUFFERED
+      this.#engine.stalled = buffered >= (globalThis.document?.hidden ? BUFFERED_HIDDEN : BUFFERED)
       if (this.#engine.stalled) return this.#checkLater(buffered)
       const message = this.#sender.fill()
       if (message.length === 0) break

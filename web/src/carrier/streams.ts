@@ -2,10 +2,13 @@ import type { BidirectionalStream, ReceiveStream, SendStreamOptions } from '../t
 import { Violation } from './capsule.js'
 import type { Engine } from './engine.js'
 import { INITIAL_STREAMS } from './flow.js'
+import type { Group } from './sched.js'
 import { BIDI, type Kind, type Stream } from './stream.js'
 
 interface Waiter {
-  options: SendStreamOptions
+  group: Group
+  order: number
+  patient: boolean
   resolve(stream: Stream): void
   reject(error: unknown): void
 }
@@ -23,7 +26,7 @@ export class OpenedStreams {
 
   readonly #engine: Engine
   readonly #kind: Kind
-  readonly #waiters: Waiter[] = []
+  #waiters: Waiter[] = []
   #connected = false
 
   constructor(engine: Engine, kind: Kind) {
@@ -36,29 +39,39 @@ export class OpenedStreams {
     return this.#waiters.length > 0 && this.next >= this.limit
   }
 
+  /** What the options hold is taken here, once: to do so may run code of the page, and may throw. */
   open(options: SendStreamOptions): Promise<Stream> {
     return new Promise((resolve, reject) => {
-      this.#engine.groupOf(options.sendGroup) // throws if it is another session's
-      this.#waiters.push({ options, resolve, reject })
+      const waiter: Waiter = {
+        group: this.#engine.groupOf(options.sendGroup),
+        order: Number(options.sendOrder) || 0,
+        patient: Boolean(options.waitUntilAvailable),
+        resolve,
+        reject,
+      }
+      if (this.#connected && !this.#mayWait(waiter)) return
+      this.#waiters.push(waiter)
       if (this.#connected) this.proceed()
     })
   }
 
   /** The session is open, or the limit has changed: opens what can be opened. */
   proceed(): void {
-    this.#connected = true
     while (this.#waiters.length > 0 && this.next < this.limit) {
-      const { options, resolve } = this.#waiters.shift()!
-      const stream = this.#engine.add(this.next++ * 4 + this.#kind * 2, options)
+      const { group, order, resolve } = this.#waiters.shift()!
+      const stream = this.#engine.add(this.next++ * 4 + this.#kind * 2, group, order)
       this.#engine.touch(stream)
       resolve(stream)
     }
-    for (let i = this.#waiters.length - 1; i >= 0; i--) {
-      if (this.#waiters[i].options.waitUntilAvailable) continue
-      const [{ reject }] = this.#waiters.splice(i, 1)
-      reject(new DOMException('the server allows no further stream now', 'QuotaExceededError'))
-    }
+    if (!this.#connected) this.#waiters = this.#waiters.filter(waiter => this.#mayWait(waiter))
+    this.#connected = true
     if (this.blocked) this.#engine.wake()
+  }
+
+  #mayWait({ patient, reject }: Waiter): boolean {
+    const may = patient || this.next < this.limit
+    if (!may) reject(new DOMException('the server allows no further stream now', 'QuotaExceededError'))
+    return may
   }
 
   fail(error: unknown): void {
@@ -78,8 +91,8 @@ export class IncomingStreams {
 
   readonly #engine: Engine
   readonly #kind: Kind
-  // At most as many as the limit: it rises when a stream is over, and one that
-  // the page has not taken is not.
+  // At most as many as the limit: it rises when a stream is over and the page
+  // has taken it, so that streams reset at once do not pile up here.
   readonly #queue: Stream[] = []
   #controller!: ReadableStreamDefaultController<BidirectionalStream | ReceiveStream>
   #wanted = false
@@ -114,8 +127,9 @@ export class IncomingStreams {
     if (this.due) this.#engine.wake()
   }
 
-  /** One of them is over. */
-  ended(): void {
+  /** One of them is over. It counts when it is not, or no longer, waiting for the page. */
+  ended(stream: Stream): void {
+    if (this.#queue.includes(stream)) return
     this.#over++
     if (this.due) this.#engine.wake()
   }
@@ -142,12 +156,14 @@ export class IncomingStreams {
   #deliver(): void {
     if (this.#refused) {
       for (const stream of this.#queue.splice(0)) {
+        if (stream.over) this.ended(stream)
         stream.recv!.cancel(0)
         stream.send?.reset(0, undefined)
       }
     } else if (this.#wanted && this.#queue.length > 0) {
       this.#wanted = false
       const stream = this.#queue.shift()!
+      if (stream.over) this.ended(stream)
       this.#controller.enqueue(this.#kind === BIDI ? bidirectional(stream) : stream.recv!.readable())
     }
   }
