@@ -241,8 +241,9 @@ test('streams whose FIN had come stay readable, whoever ends the session', async
 })
 
 test('nothing is left after the end: no timer and no listener', async () => {
-  const set = mock.method(globalThis, 'setTimeout')
-  const clear = mock.method(globalThis, 'clearTimeout')
+  // Timers that never fire by themselves: the test has no clock.
+  const set = mock.method(globalThis, 'setTimeout', (() => ({})) as unknown as typeof setTimeout)
+  const clear = mock.method(globalThis, 'clearTimeout', () => {})
   try {
     for (const end of [
       (c: Connected) => c.session.close(),

@@ -67,6 +67,7 @@ test('streams reset before the page takes them do not raise the limit, until it 
 test('a page that takes none of the streams that are reset holds the server to the limit', async () => {
   const { session, peer } = await connected()
   for (let i = 0; i < 100; i++) peer.writeCapsule({ is: 'STREAM', id: 4 * i + 3, data: '' }, { is: 'RESET', id: 4 * i + 3, code: 1, size: 0 })
+  await settle()
   peer.writeCapsule({ is: 'STREAM', id: 403, data: '' })
   assert.equal((await rejected(session.closed)).source, 'session')
   peer.wantGivenUp(4002)

@@ -33,8 +33,8 @@ export interface CarrierOptions {
 export const BUFFERED = 256 * 1024
 /**
  * The same in a hidden page, whose timers browsers run once a second, later once
- * a minute. There the peer's credit has to come before all is sent: it does
- * after a quarter of a stream's window, of 4 MiB where that is as large as here.
+ * a minute. There a message of the peer has to come before all is sent, and its
+ * credit does after a quarter of a stream's window, which grows to 4 MiB in `wswt`.
  */
 export const BUFFERED_HIDDEN = 2 * 1024 * 1024
 /** Bytes of the longest message that is taken. */
