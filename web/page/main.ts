@@ -4,6 +4,7 @@ import { whatWouldHelp } from './diagnosis.js'
 import { forget, nativeWebTransport, open } from './open.js'
 import { Plot, shownSeconds } from './plot.js'
 import { Prober, probePeriod, probeSize } from './probes.js'
+import { reason } from './reason.js'
 import { parseSettings, type Choice } from './settings.js'
 import { bytes, Samples } from './statistics.js'
 import { bursts, measure, mostBytes } from './throughput.js'
@@ -51,12 +52,18 @@ function became(state: State): void {
     prober = null
   }
   if (state.name === 'connected' && prober === null) startProbes(state)
-  view.showState(state, advice(state))
+  view.showState(state, why(state), advice(state))
   view.showChoices(connection.choice, connection.settings, nativeWebTransport)
   view.showTime(state, performance.now())
   if (state.name === 'connected') view.showRace(state.session.transport, state.took)
   if (state.name === 'waiting' && state.report !== null) view.showRace(state.report, 0)
   byId<HTMLButtonElement>('measure').disabled = measuring || state.name !== 'connected'
+}
+
+function why(state: State): string {
+  const { choice, settings } = connection
+  if (settings === null || (state.name !== 'connected' && state.name !== 'connecting')) return ''
+  return reason(state.session.transport, choice, settings, nativeWebTransport)
 }
 
 function advice(state: State): string {
@@ -85,14 +92,14 @@ function draw(): void {
   view.showTime(state, now)
   const shown = samples.since(now - shownSeconds * 1000)
   if (shown.length > 0 || changed) {
-    const points = plot.draw(shown, now)
+    const points = plot.draw(shown, now, samples.first)
     byId('plot').dataset['points'] = String(points)
     byId('plot-empty').hidden = points > 0
     view.showSummary(shown)
   }
   changed = false
   // An attempt of the race may end after the other has won.
-  if (state.name === 'connected' || state.name === 'connecting') view.showState(state, advice(state))
+  if (state.name === 'connected' || state.name === 'connecting') view.showState(state, why(state), advice(state))
   if (state.name === 'connected') view.showRace(state.session.transport, now - state.began)
   view.showMoved(moved + (prober?.transferred ?? 0))
 }
@@ -125,9 +132,9 @@ async function measureNow(): Promise<void> {
 }
 
 byId('host').textContent = location.host
-byId('probes').textContent = `${probeSize} bytes on a stream and ${probeSize} bytes as a datagram go there and back every ${probePeriod} ms. Nothing is sent while the tab is hidden.`
+byId('probes').textContent = `Every ${probePeriod} ms ${probeSize} bytes go there and back on a stream, and ${probeSize} as a datagram. Nothing is sent while the tab is hidden.`
 byId('cost').textContent =
-  `Moves ${bytes(mostBytes)} at most: bursts of ${bursts.map(bytes).join(', ')} each way, the next only if the one before went fast. ` +
+  `Sends up to ${bursts.length} bursts each way, from ${bytes(bursts[0])} to ${bytes(bursts[bursts.length - 1]!)}: the next only if the one before went fast, ${bytes(mostBytes)} at most. ` +
   'Down is timed from the first byte to the last, up until the server has read all.'
 view.showSpeeds(speeds)
 

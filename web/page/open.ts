@@ -1,19 +1,19 @@
 // Sessions by the package, to the server that the page came from.
-import { WebTransport as TowpathWebTransport } from '../src/webtransport.js'
-import { world } from '../src/world.js'
+import { forget as forgetAll, WebTransport as TowpathWebTransport } from '../src/index.js'
 import type { Session } from './connection.js'
 import { barred, hashesOf, type Choice, type Settings } from './settings.js'
 
-export const nativeWebTransport: boolean = world().native !== null
+export const nativeWebTransport: boolean = typeof (globalThis as { WebTransport?: unknown }).WebTransport === 'function'
 
 /** Begins a session to a path of the page's own origin, whatever name that has. */
 export function open(path: string, choice: Choice, settings: Settings): Session {
   const hashes = hashesOf(settings)
+  const transport = choice === 'auto' ? onlyWay(settings) : choice
   return new TowpathWebTransport(new URL(path, location.href), {
-    transport: choice === 'auto' ? onlyWay(settings) : choice,
+    transport,
     // The browser has accepted the certificate for TCP when somebody clicked;
     // over QUIC it takes the hash.
-    ...(hashes.length > 0 && choice !== 'ws' ? { serverCertificateHashes: hashes, fallbackWithoutHashes: true } : {}),
+    ...(hashes.length > 0 && transport !== 'ws' ? { serverCertificateHashes: hashes, fallbackWithoutHashes: true } : {}),
   })
 }
 
@@ -25,5 +25,5 @@ function onlyWay(settings: Settings): Choice {
 
 /** Forgets what earlier attempts have shown, of every server. */
 export function forget(): void {
-  world().memory.forget()
+  forgetAll()
 }

@@ -31,12 +31,14 @@ export const minimumForP95 = 20
 export class Samples {
   readonly capacity: number
   #all: Sample[] = []
+  #first = Infinity
 
   constructor(capacity: number) {
     this.capacity = capacity
   }
 
   add(sample: Sample): Sample {
+    if (this.#first === Infinity) this.#first = sample.at
     this.#all.push(sample)
     if (this.#all.length > this.capacity) this.#all.shift()
     return sample
@@ -46,6 +48,11 @@ export class Samples {
   since(at: number): Sample[] {
     const first = this.#all.findIndex(sample => sample.at >= at)
     return first < 0 ? [] : this.#all.slice(first)
+  }
+
+  /** When the first of all was taken, also if it is not kept any more; Infinity if there was none. */
+  get first(): number {
+    return this.#first
   }
 
   get length(): number {
@@ -122,9 +129,12 @@ export function series(samples: readonly Sample[], now: number): Series {
 /** Milliseconds between two samples that still belong to one line. */
 export const longestStep = 1500
 
-/** Three digits and a unit: 0.42 ms, 12.3 ms, 128 ms, 1.25 s. */
+/** Two digits, or all that are before the point, and a unit: 0.42 ms, 6.1 ms, 128 ms, 1.3 s. */
 export function milliseconds(ms: number): string {
-  return ms < 999.5 ? `${digits(ms)} ms` : `${digits(ms / 1000)} s`
+  if (ms < 0.995) return `${ms.toFixed(2)} ms`
+  if (ms < 9.95) return `${ms.toFixed(1)} ms`
+  if (ms < 999.5) return `${ms.toFixed(0)} ms`
+  return ms < 9950 ? `${(ms / 1000).toFixed(1)} s` : `${(ms / 1000).toFixed(0)} s`
 }
 
 /** Bits in a second, from bytes in milliseconds: 94.2 Mbit/s. */

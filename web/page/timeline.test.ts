@@ -14,7 +14,7 @@ test('the winner of a race, and the way whose turn did not come', () => {
   assert.equal(line.span, 15)
   assert.deepEqual(line.ticks, [0, 5, 10, 15])
   assert.deepEqual(line.bars, [
-    { way: 'h3', outcome: 'won', from: 0, to: 12.3 / 15, text: 'ready in 12.3 ms' },
+    { way: 'h3', outcome: 'won', from: 0, to: 12.3 / 15, text: 'ready in 12 ms' },
     { way: 'ws', outcome: 'none', from: 0, to: 0, text: 'not needed; it was due at 250 ms' },
   ])
 })
@@ -32,14 +32,14 @@ test('a WebSocket after silence, while the other attempt still runs', () => {
     ['h3', 'running', 0, 1],
     ['ws', 'won', 0.625, 0.675],
   ])
-  assert.deepEqual(line.bars.map(bar => bar.text), ['no answer yet, for 400 ms', 'ready in 20.0 ms, started at 250 ms'])
+  assert.deepEqual(line.bars.map(bar => bar.text), ['no answer yet, for 400 ms', 'ready in 20 ms, started at 250 ms'])
 })
 
 test('what is told of each outcome', () => {
   const texts = (attempts: Attempt[]) => timeline(report(attempts, null, null), 100).bars.map(bar => bar.text)
-  assert.deepEqual(texts([{ way: 'h3', started: 0, ended: 50, outcome: 'failed', error: new Error('Opening handshake failed.') }]), ['failed after 50.0 ms: Opening handshake failed'])
-  assert.deepEqual(texts([{ way: 'h3', started: 0, ended: 50, outcome: 'failed', error: 'text' }]), ['failed after 50.0 ms'])
-  assert.deepEqual(texts([{ way: 'ws', started: 20, ended: 50, outcome: 'late' }]), ['also ready, in 30.0 ms, started at 20.0 ms; not needed'])
+  assert.deepEqual(texts([{ way: 'h3', started: 0, ended: 50, outcome: 'failed', error: new Error('Opening handshake failed.') }]), ['failed after 50 ms: Opening handshake failed'])
+  assert.deepEqual(texts([{ way: 'h3', started: 0, ended: 50, outcome: 'failed', error: 'text' }]), ['failed after 50 ms'])
+  assert.deepEqual(texts([{ way: 'ws', started: 20, ended: 50, outcome: 'late' }]), ['also ready, in 30 ms, started at 20 ms; not needed'])
   assert.deepEqual(texts([{ way: 'h3', started: 0, ended: 750, outcome: 'given up' }]), ['given up after 750 ms'])
 })
 

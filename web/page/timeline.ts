@@ -74,12 +74,17 @@ export function told(attempt: Attempt, now: number): string {
     case 'given up':
       return `given up after ${took}${start}`
     case 'failed':
-      return `failed after ${took}${start}${reasonOf(attempt.error)}`
+      return `failed after ${took}${start}${because(attempt.error)}`
   }
 }
 
-function reasonOf(error: unknown): string {
-  const message = error instanceof Error ? error.message.trim().replace(/\.$/, '') : ''
+/** What an error says, without the full stop that some browsers put. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message.trim().replace(/\.$/, '') : ''
+}
+
+function because(error: unknown): string {
+  const message = messageOf(error)
   return message === '' ? '' : `: ${message}`
 }
 

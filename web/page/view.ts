@@ -4,6 +4,7 @@ import type { State } from './connection.js'
 import { tickName } from './scale.js'
 import { barred, choices, type Choice, type Settings } from './settings.js'
 import { bytes, milliseconds, rate, summarize, type Kind, type Sample } from './statistics.js'
+import { until } from './reason.js'
 import { nameOfWay, timeline } from './timeline.js'
 import type { Direction, Result } from './throughput.js'
 
@@ -27,13 +28,13 @@ function say(id: string, text: string): void {
   if (id === 'remedy' || id === 'countdown') where.hidden = text === ''
 }
 
-/** Everything about the session and the way to it. advice is what would make it better. */
-export function showState(state: State, advice: string): void {
+/** Everything about the session and the way to it. why is the reason of that, advice what would make it better. */
+export function showState(state: State, why: string, advice: string): void {
   const way = state.name === 'connected' ? state.session.transport.way : null
   const { dataset } = document.body
   dataset['state'] = state.name
   dataset['way'] = way ?? 'none'
-  const { eyebrow, heading, status, remedy } = words(state, way, advice)
+  const { eyebrow, heading, status, remedy } = words(state, way, why, advice)
   say('eyebrow', eyebrow)
   say('way', heading)
   say('status', status)
@@ -47,17 +48,17 @@ export function showState(state: State, advice: string): void {
   byId('again').textContent = state.name === 'waiting' ? 'Connect now' : 'Reconnect'
 }
 
-function words(state: State, way: Way | null, advice: string): { eyebrow: string; heading: string; status: string; remedy: string } {
+function words(state: State, way: Way | null, why: string, advice: string): { eyebrow: string; heading: string; status: string; remedy: string } {
   switch (state.name) {
     case 'asking':
       return { eyebrow: 'Looking for a way', heading: 'Connecting', status: '', remedy: '' }
     case 'connecting':
-      return { eyebrow: 'Looking for a way', heading: 'Connecting', status: sentence(state.session.transport.reason), remedy: '' }
+      return { eyebrow: 'Looking for a way', heading: 'Connecting', status: why, remedy: '' }
     case 'connected':
       return {
         eyebrow: state.draining ? 'The server is about to stop' : 'Connected over',
         heading: way === null ? 'WebTransport' : nameOfWay[way],
-        status: sentence(state.session.transport.reason),
+        status: why,
         remedy: advice,
       }
     case 'waiting':
@@ -67,18 +68,13 @@ function words(state: State, way: Way | null, advice: string): { eyebrow: string
   }
 }
 
-/** The package tells its reason as a clause. */
-function sentence(clause: string): string {
-  return clause === '' ? '' : `${clause[0]!.toUpperCase()}${clause.slice(1)}.`
-}
-
 function facts(state: State): string[] {
   if (state.name !== 'connected') return []
-  const { session, took } = state
-  const list = [`ready in ${milliseconds(took)}`]
-  if (session.reliability === 'supports-unreliable') list.push('datagrams may be lost')
+  const { session } = state
+  const list = session.transport.way === 'h3' ? ['QUIC over UDP'] : ['TLS over TCP']
+  if (session.reliability === 'supports-unreliable') list.push('datagrams can be lost')
   if (session.reliability === 'reliable-only') list.push('datagrams arrive once sent')
-  list.push(`a datagram holds ${session.datagrams.maxDatagramSize.toLocaleString('en')} B`)
+  list.push(`datagrams up to ${session.datagrams.maxDatagramSize.toLocaleString('en')} B`)
   if (session.protocol) list.push(`protocol ${session.protocol}`)
   return list
 }
@@ -94,16 +90,20 @@ export function showTime(state: State, now: number): void {
 /** The attempts. since is milliseconds since the race began. */
 export function showRace(report: TransportReport, since: number): void {
   const line = timeline(report, since)
+  say('memory', memory(report))
+  const drawn = JSON.stringify(line)
+  if (byId('bars').dataset['drawn'] === drawn) return // nobody's selection is lost for nothing
+  byId('bars').dataset['drawn'] = drawn
   byId('bars').replaceChildren(
     ...line.bars.map(bar => {
       const row = make('li', '', { 'data-way': bar.way, 'data-outcome': bar.outcome })
       const label = make('p', '', { class: 'label' })
       label.append(make('b', nameOfWay[bar.way]), make('span', bar.text))
       const track = make('div', '', { class: 'track', 'aria-hidden': 'true' })
-      const drawn = make('div', '', { class: 'bar' })
-      drawn.style.setProperty('--from', String(bar.from))
-      drawn.style.setProperty('--to', String(bar.to))
-      track.append(drawn)
+      const length = make('div', '', { class: 'bar' })
+      length.style.setProperty('--from', String(bar.from))
+      length.style.setProperty('--to', String(bar.to))
+      track.append(length)
       row.append(label, track)
       return row
     }),
@@ -115,23 +115,24 @@ export function showRace(report: TransportReport, since: number): void {
       return mark
     }),
   )
-  say('memory', memory(report))
 }
 
 function memory(report: TransportReport): string {
-  const start = report.headStart === null ? '' : `HTTP/3 has a head start of ${milliseconds(report.headStart)}. `
+  const start = report.headStart === null ? '' : `HTTP/3 gets a head start of ${milliseconds(report.headStart)}`
   const m = report.memory
   switch (m?.decision) {
     case undefined:
-      return `${start}This way was chosen by hand, so nothing raced and nothing was remembered.`
+      return 'One way alone: no race, and nothing is remembered of it.'
     case 'unknown':
-      return `${start}Nothing was remembered of this server.`
-    case 'known':
-      return `${start}Remembered: HTTP/3 works here${m?.readyAfter === undefined ? '' : `, in ${milliseconds(m.readyAfter)}`}.`
+      return start === '' ? 'Nothing was remembered of this server.' : `${start}, because nothing was remembered of this server.`
+    case 'known': {
+      const works = `HTTP/3 works here${m?.readyAfter === undefined ? '' : ` and took ${milliseconds(m.readyAfter)}`}`
+      return start === '' ? `Remembered: ${works}.` : `${start}. Remembered: ${works}.`
+    }
     case 'pending':
       return 'Another session of this tab is finding out whether HTTP/3 works here.'
     case 'broken':
-      return `Remembered: HTTP/3 did not work here, so it is not tried${m?.brokenUntil === undefined ? '' : ` until ${new Date(m.brokenUntil).toLocaleTimeString()}`}.`
+      return `Remembered: HTTP/3 did not work here, so it is not tried${until(m?.brokenUntil)}. “Forget memory” tries it now.`
     case 'probe':
       return `Remembered: HTTP/3 did not work here. It was tried once more beside the WebSocket.`
   }
