@@ -22,8 +22,9 @@ function make<K extends keyof HTMLElementTagNameMap>(tag: K, text = '', attribut
 }
 
 /** Sets a text only if it is another one: a live region speaks at every change. */
-function say(id: string, text: string): void {
+function say(id: string, told: string): void {
   const where = byId(id)
+  const text = told.replace(/(\d) (?=(?:ms|s|[kMG]?B)\b)/g, '$1\u00a0') // a number and its unit stay on one line
   if (where.textContent !== text) where.textContent = text
   if (id === 'remedy' || id === 'countdown') where.hidden = text === ''
 }
