@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -18,8 +19,7 @@ import (
 // shows that the suite asks for what the W3C's draft says, and with the package
 // over HTTP/3 and over a WebSocket.
 func TestSuite(t *testing.T) {
-	clients.NodeReady(t)
-	bundled := suiteBundle(t)
+	module := suiteBundle(t)
 	s := serve(t, "--origin", "*")
 	commandsAddr, commandsHash := commands(t)
 	for _, k := range kinds {
@@ -30,7 +30,7 @@ func TestSuite(t *testing.T) {
 					p := b.open(t, blank(t, "127.0.0.1"))
 					ctx, cancel := context.WithTimeout(t.Context(), suiteTime)
 					defer cancel()
-					clients.Must(t, p.loadFile(ctx, "suite", bundled))
+					clients.Must(t, p.loadFile(ctx, "suite", module))
 					type result struct {
 						Name            string
 						Took            int // ms
@@ -73,26 +73,12 @@ func TestSuite(t *testing.T) {
 // bound.
 const suiteTime = 5 * time.Minute
 
-// suiteBundle makes one module of web/suite/browsers.ts, and of the package. It
-// installs what that needs, if it is not there.
+// suiteBundle makes one module of web/suite/browsers.ts, and of the package.
 func suiteBundle(t *testing.T) string {
 	t.Helper()
-	web, err := filepath.Abs("../../web")
-	clients.Must(t, err)
-	esbuild := filepath.Join(web, "node_modules", "esbuild", "bin", "esbuild")
-	if _, err := exec.LookPath(esbuild); err != nil {
-		ci := exec.CommandContext(t.Context(), "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-		ci.Dir = web
-		if out, err := ci.CombinedOutput(); err != nil {
-			clients.Unavailable(t, "the packages of web", fmt.Errorf("npm ci: %w\n%s", err, out))
-		}
-	}
+	suite := bundled(t, func() ([]byte, error) { return esbuild("suite/browsers.ts") })
 	file := filepath.Join(t.TempDir(), "suite.js")
-	build := exec.CommandContext(t.Context(), esbuild, "suite/browsers.ts", "--bundle", "--format=esm", "--target=es2022", "--log-level=warning", "--outfile="+file)
-	build.Dir = web
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("esbuild: %v\n%s", err, out)
-	}
+	clients.Must(t, os.WriteFile(file, suite, 0o600))
 	return file
 }
 
