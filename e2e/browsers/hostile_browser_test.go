@@ -25,7 +25,7 @@ func (p browserPage) meet(ctx context.Context, url, how string) (m meeting, err 
 	err = p.run(ctx, `async ([url, how, limit]) => ({
 		...await towpath.modules.meet.meet(towpath.modules.web.WebTransport, url, how, limit),
 		uncaught: []
-	})`, []any{url, how, 4000}, &m)
+	})`, []any{url, how, pageTime.Milliseconds()}, &m)
 	if err != nil {
 		return m, err
 	}

@@ -35,6 +35,10 @@ const (
 // hostileTime bounds everything that one case does.
 const hostileTime = 20 * time.Second
 
+// pageTime bounds each of a page's waits, for ready and for closed. No case needs
+// it to pass.
+const pageTime = 15 * time.Second
+
 // A hostileServer plays one script to each session: https://HOST/case/NAME is
 // what the page connects to. It shares no line with package wswt, whose rules it
 // breaks. Any other path is a file for the page.

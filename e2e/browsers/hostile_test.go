@@ -174,7 +174,7 @@ func startNodePage(t *testing.T, h *hostileServer) *nodePage {
 	}
 	t.Cleanup(func() {
 		in.Close() // which ends it
-		kill := time.AfterFunc(5*time.Second, func() { cmd.Process.Kill() })
+		kill := time.AfterFunc(clients.Patience, func() { cmd.Process.Kill() })
 		defer kill.Stop()
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("node: %v", err)
@@ -201,7 +201,7 @@ func (p *nodePage) do(order map[string]any, answer any) error {
 }
 
 func (p *nodePage) meet(_ context.Context, url, how string) (m meeting, err error) {
-	err = p.do(map[string]any{"op": "meet", "url": url, "how": how, "limit": 4000}, &m)
+	err = p.do(map[string]any{"op": "meet", "url": url, "how": how, "limit": pageTime.Milliseconds()}, &m)
 	return m, err
 }
 
