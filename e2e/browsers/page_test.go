@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"regexp"
 	"testing"
 	"time"
 
@@ -49,6 +49,8 @@ func choose(t *testing.T, p *page, way string) {
 	clients.Must(t, p.click(clients.Limited(t), fmt.Sprintf(`label:has(input[value="%s"])`, way)))
 }
 
+var closedEarly = regexp.MustCompile(`^(Firefox can.t establish a connection to the server at wss://|The connection to wss://\S+ was interrupted while the page was loading)`)
+
 // quiet fails the test if the page has said something, or broken its policy.
 func quiet(t *testing.T, p *page) {
 	t.Helper()
@@ -57,7 +59,7 @@ func quiet(t *testing.T, p *page) {
 	for _, s := range said {
 		// Firefox speaks of a WebSocket that is closed before it is open, which
 		// is what becomes of the one that loses a race.
-		if p.browser.kind == firefox && strings.Contains(s.Text, "wss://") {
+		if p.browser.kind == firefox && closedEarly.MatchString(s.Text) {
 			continue
 		}
 		t.Errorf("the page said %+v", s)

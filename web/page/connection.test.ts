@@ -247,3 +247,26 @@ test('a page that goes away closes its session and sets no timer', async () => {
   await stage.settle()
   assert.equal(stage.timers.length, 0)
 })
+
+test('a session that answers nothing is given up for another', async () => {
+  const stage = new Stage()
+  const silent = await stage.reach('auto')
+  void stage.connection.giveUp()
+  await stage.settle()
+  assert.ok(silent.closedByPage)
+  assert.equal(stage.problem, 'The connection broke.')
+  silent.end({})
+  await stage.advance(stage.waits!)
+  await stage.arrive()
+  assert.equal(stage.state.name, 'connected')
+  assert.equal(stage.sessions.length, 2)
+})
+
+test('without a session there is nothing to give up', async () => {
+  const stage = new Stage()
+  stage.connection.connect('auto')
+  await stage.settle()
+  await stage.connection.giveUp()
+  assert.equal(stage.state.name, 'connecting')
+  assert.ok(!stage.sessions[0]!.closedByPage)
+})

@@ -135,6 +135,20 @@ export class Connection {
       // The browser says next to nothing; what the server answers now says more.
     }
     if (round !== this.#round) return
+    await this.#ended(round, session, connectedAt, info)
+  }
+
+  /** The session has answered nothing for long: it is given up, and there will be another. */
+  async giveUp(): Promise<void> {
+    const state = this.#state
+    if (state.name !== 'connected') return
+    this.#leave()
+    this.#become({ name: 'asking' })
+    await this.#ended(this.#round, state.session, state.began + state.took, null)
+  }
+
+  /** Finds out why there is no session, or no longer, and when there will be another attempt. */
+  async #ended(round: number, session: Session, connectedAt: number | null, info: WebTransportCloseInfo | null): Promise<void> {
     const answers = await this.#around.ask().then(
       fresh => {
         if (round === this.#round) this.#settings = fresh

@@ -10,6 +10,9 @@ import { bytes, Samples } from './statistics.js'
 import { bursts, measure, mostBytes } from './throughput.js'
 import * as view from './view.js'
 
+/** Milliseconds without an answer after which the page says so, and after which it connects again. */
+const silenceTold = 3000
+const silenceMost = 10_000
 const samples = new Samples(Math.ceil((shownSeconds * 1000) / probePeriod) + 40)
 const speeds: view.Speeds = {}
 const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)')
@@ -68,6 +71,10 @@ function why(state: State): string {
 
 function advice(state: State): string {
   const { choice, settings } = connection
+  const silence = prober?.silence ?? 0
+  if (state.name === 'connected' && silence >= silenceTold) {
+    return `No answer for ${Math.floor(silence / 1000)} s. After ${silenceMost / 1000} s the page connects again.`
+  }
   return state.name === 'connected' && settings !== null ? whatWouldHelp(choice, settings, state.session.transport) : ''
 }
 
@@ -89,6 +96,8 @@ function draw(): void {
   if (!surroundings.visible()) return
   const { state } = connection
   const now = performance.now()
+  // The browser itself may take half a minute to find that a path is dead.
+  if (!measuring && (prober?.silence ?? 0) >= silenceMost) return void connection.giveUp()
   view.showTime(state, now)
   const shown = samples.since(now - shownSeconds * 1000)
   if (shown.length > 0 || changed) {

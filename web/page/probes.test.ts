@@ -147,3 +147,20 @@ test('it ends with the session, and does not begin again', async () => {
   prober.resume()
   assert.equal(clock.beat, null)
 })
+
+test('silence lasts from the last answer of either kind, and a pause is none', async () => {
+  const { prober, clock, beat, written, feeds } = await started()
+  await beat(100)
+  assert.equal(prober.silence, 100)
+  clock.time = 150
+  feeds.stream.enqueue(written.stream[0]!)
+  await settle()
+  assert.equal(prober.silence, 0)
+  await beat(4150)
+  assert.equal(prober.silence, 4000)
+  prober.pause()
+  assert.equal(prober.silence, 0)
+  clock.time = 60_000
+  prober.resume()
+  assert.equal(prober.silence, 0)
+})

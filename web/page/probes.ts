@@ -32,6 +32,8 @@ export class Prober {
   #sample: Sample | null = null
   #number = 0
   #stopped = false
+  /** When something came back last, or probing began. */
+  #heard = 0
   /** Bytes of probes, sent and received. */
   transferred = 0
 
@@ -61,10 +63,16 @@ export class Prober {
   resume(): void {
     if (this.#timer !== null || this.#stopped) return
     let turn = 0
+    this.#heard = this.#clock.now()
     this.#timer = this.#clock.setInterval(() => {
       this.#expire()
       this.#send(turn++ % 2 === 0 ? 'stream' : 'datagram')
     }, probePeriod / 2)
+  }
+
+  /** Milliseconds for which no answer has come, neither on the stream nor as a datagram. */
+  get silence(): number {
+    return this.#timer === null ? 0 : this.#clock.now() - this.#heard
   }
 
   /** Sends nothing until resume. What has not come back yet is not a loss: a hidden page is not woken in time. */
@@ -138,6 +146,7 @@ export class Prober {
     this.#waiting[kind].delete(number)
     this.transferred += probeSize
     sent.sample[kind] = now - sent.sent
+    this.#heard = now
     this.#answered()
   }
 
