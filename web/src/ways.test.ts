@@ -336,3 +336,25 @@ test('a session that dies within 3 s of native having won, and brought nothing, 
     assert.equal(world.memory.decide('example.com:443').decision, 'known')
   })
 })
+
+for (const way of ['h3', 'ws'] as const) {
+  test(`a page that is left closes its session by ${way}, once`, async t => {
+    const { session, inner, world } = await won(t, way)
+    assert.equal(world.leaving.size, 1)
+    for (const leave of world.leaving) leave()
+    assert.equal(inner.closes.length, 1)
+    assert.deepEqual(await session.closed, { closeCode: 0, reason: '' })
+    await settle()
+    assert.equal(world.leaving.size, 0)
+  })
+}
+
+test('a page that is left before there is a session gives the attempts up', async t => {
+  const { connect, opened, world } = page(t)
+  const session = connect()
+  for (const leave of world.leaving) leave()
+  await assert.rejects(session.ready, error => error instanceof WebTransportError && error.source === 'session')
+  assert.equal(opened.h3[0]!.closes.length, 1)
+  await settle()
+  assert.equal(world.leaving.size, 0)
+})

@@ -137,6 +137,11 @@ export class WebTransport implements SessionOfOneWay {
       },
     })
     this.#race.start()
+
+    const leave = (): void => this.close()
+    where.leaving.add(leave)
+    const gone = (): void => void where.leaving.delete(leave)
+    this.closed.then(gone, gone)
   }
 
   /** Which way was taken, and why: now, since attempts may still run. */

@@ -28,6 +28,15 @@ test('world: the browser\'s class, also after this package\'s was put in its pla
   assert.equal(surroundings({ WebTransport: Polyfill }, null).native, null)
 })
 
+test('world: who waits for it is told that the page is left', () => {
+  const { all, addEventListener } = listeners()
+  const world = surroundings({ addEventListener }, null)
+  let left = 0
+  world.leaving.add(() => left++)
+  all.pagehide()
+  assert.equal(left, 1)
+})
+
 test('world: URLs are relative to the document, in a worker to its script', () => {
   assert.equal(surroundings({ document: { baseURI: 'https://a/' }, location: { href: 'https://b/' } }, null).base, 'https://a/')
   assert.equal(surroundings({ location: { href: 'https://b/' } }, null).base, 'https://b/')

@@ -16,6 +16,8 @@ export interface World {
   readonly now: () => number
   /** What relative URLs are relative to. */
   readonly base: string | undefined
+  /** Is called when the page is left. */
+  readonly leaving: Set<() => void>
 }
 
 /** As far as a page, a worker or Node has it. */
@@ -52,6 +54,13 @@ export function surroundings(around: Surroundings, first: NativeConstructor | nu
     random: Math.random,
   })
   watchNetwork(around, () => memory.forget())
+  // Browsers do not all end the sessions of a page that is left in the midst of a
+  // transfer: Firefox may keep its own open, and Chromium a WebSocket, so that
+  // the server waits for a page that is no more. This is the last chance to say it.
+  const leaving = new Set<() => void>()
+  around.addEventListener?.('pagehide', () => {
+    for (const leave of leaving) leave()
+  })
   return {
     get native() {
       return native(around) ?? first
@@ -62,6 +71,7 @@ export function surroundings(around: Surroundings, first: NativeConstructor | nu
     get base() {
       return around.document?.baseURI ?? around.location?.href
     },
+    leaving,
   }
 }
 

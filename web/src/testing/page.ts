@@ -35,6 +35,7 @@ export function page(t: TestContext, has: { native?: boolean } = {}) {
     memory: new Memory({ storage: () => null, wall: Date.now, random: () => 0.5 }),
     now: Date.now,
     base: 'https://page.example/app/index.html',
+    leaving: new Set(),
   }
   return { opened, asked, world, connect: (options?: TowpathOptions, to: string | URL = url) => new WebTransport(to, options, world) }
 }
