@@ -248,6 +248,15 @@ test('a page that goes away closes its session and sets no timer', async () => {
   assert.equal(stage.timers.length, 0)
 })
 
+test('a session that has ended is not shown while the server is asked', async () => {
+  const stage = new Stage()
+  const session = await stage.reach('auto')
+  stage.ask = () => new Promise(() => {})
+  session.end(new Error('lost'))
+  await stage.settle()
+  assert.equal(stage.state.name, 'asking')
+})
+
 test('a session that answers nothing is given up for another', async () => {
   const stage = new Stage()
   const silent = await stage.reach('auto')

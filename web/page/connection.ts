@@ -143,12 +143,12 @@ export class Connection {
     const state = this.#state
     if (state.name !== 'connected') return
     this.#leave()
-    this.#become({ name: 'asking' })
     await this.#ended(this.#round, state.session, state.began + state.took, null)
   }
 
   /** Finds out why there is no session, or no longer, and when there will be another attempt. */
   async #ended(round: number, session: Session, connectedAt: number | null, info: WebTransportCloseInfo | null): Promise<void> {
+    if (connectedAt !== null) this.#become({ name: 'asking' }) // which may take a while
     const answers = await this.#around.ask().then(
       fresh => {
         if (round === this.#round) this.#settings = fresh
