@@ -21,8 +21,8 @@ const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
  * "read" reads all there is, "close" closes when its streams are open, "close
  * now" before the session is ready, "finish" ends its first stream at once.
  */
-export async function meet(WebTransport, url, how, limit) {
-  const session = new WebTransport(url, { transport: 'ws' })
+export async function meet(WebTransport, url, how, limit, options = { transport: 'ws' }) {
+  const session = new WebTransport(url, options)
   const calls = {} // by name: how each ended
   const watch = (name, promise) => {
     calls[name] = { outcome: 'pending' }
