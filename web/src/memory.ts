@@ -46,6 +46,8 @@ export interface MemoryOptions {
  * windows, workers, Node) it remembers as long as the module lives.
  */
 export class Memory {
+  /** How often something was forgotten. What was begun in an earlier era is not to be told here any more. */
+  era = 0
   readonly #options: MemoryOptions
   /** What storage did not take. An entry here is newer than the one there. */
   readonly #unstored = new Map<string, Entry>()
@@ -104,6 +106,9 @@ export class Memory {
 
   /** Forgets one origin, or all. */
   forget(origin?: string): void {
+    this.era++
+    this.#probing.clear()
+    this.#pending.clear()
     if (origin !== undefined) {
       this.#unstored.delete(origin)
       this.#stored(storage => storage.removeItem(prefix + origin))

@@ -1,4 +1,5 @@
 import { sessionError, WebTransportError } from './errors.js'
+import { words } from './report.js'
 import type { Attempt, Outcome, SessionOfOneWay, Way } from './types.js'
 
 /** How long native WebTransport may run on when the WebSocket has won. */
@@ -244,5 +245,5 @@ function leg(way: Way): Leg {
 }
 
 function describe(one: Leg): string {
-  return `${one.way}: ${one.error instanceof Error ? one.error.message : String(one.error)}`
+  return `${one.way}: ${words(one.error)}`
 }

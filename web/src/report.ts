@@ -20,7 +20,7 @@ export function reason(story: Story): string {
   if (way === 'h3' && h3 !== undefined) {
     const took = `native WebTransport was ready after ${ms(length(h3))}`
     if (alone !== null) return took + nothingElse
-    if (ws?.outcome === 'failed') return `${took}, and the WebSocket had failed: ${text(ws.error)}`
+    if (ws?.outcome === 'failed') return `${took}, and the WebSocket had failed: ${words(ws.error)}`
     return ws === undefined ? took : `${took}, before the WebSocket`
   }
   if (way === 'ws' && ws !== undefined) {
@@ -54,7 +54,7 @@ function found(probe: Attempt | undefined): string {
     case 'late':
       return 'and works again'
     case 'failed':
-      return `and failed: ${text(probe.error)}`
+      return `and failed: ${words(probe.error)}`
     case 'given up':
       return 'and is still broken'
     default:
@@ -63,7 +63,7 @@ function found(probe: Attempt | undefined): string {
 }
 
 function failed(attempt: Attempt): string {
-  return `${name(attempt.way)} failed after ${ms(length(attempt))}: ${text(attempt.error)}`
+  return `${name(attempt.way)} failed after ${ms(length(attempt))}: ${words(attempt.error)}`
 }
 
 function name(way: Way): string {
@@ -79,7 +79,7 @@ function ms(value: number): string {
 }
 
 /** An error's own words, without the full stop that some browsers put. */
-function text(error: unknown): string {
-  const words = error instanceof Error ? error.message || error.name : String(error)
-  return words.replace(/\.$/, '')
+export function words(error: unknown): string {
+  const all = error instanceof Error ? error.message || error.name : String(error)
+  return all.replace(/\.$/, '')
 }

@@ -71,6 +71,18 @@ test('native is silent: the WebSocket is the session after 280 ms, and the next 
   })
 })
 
+test('what is forgotten is not told again by a race that was under way', async t => {
+  const { connect, opened, world } = await won(t, 'ws')
+  world.memory.forget('example.com:443')
+  const next = connect()
+  assert.equal(next.transport.memory?.decision, 'unknown')
+  assert.equal(opened.h3.length, 2, 'nothing is pending any more')
+  await pass(500) // the first race gives native up
+  assert.equal(opened.h3[0]!.closes.length, 1)
+  assert.equal(world.memory.decide('example.com:443').decision, 'unknown')
+  next.close()
+})
+
 test('a mark that has expired: one session probes in the background, and success clears it', async t => {
   const { connect, opened, world } = page(t)
   world.memory.broken('example.com:443')
@@ -148,6 +160,7 @@ test('both ways fail: both errors are kept, ready and closed are rejected with t
   ;(opened.ws[0] as FakeSession).fail(second)
   const error = await session.ready.then(() => null, (e: unknown) => e)
   assert.ok(error instanceof WebTransportError)
+  assert.equal(error.message, 'no way to the server: h3: Opening handshake failed; ws: refused')
   assert.equal(error.source, 'session')
   assert.equal(error.streamErrorCode, null)
   assert.deepEqual((error.cause as AggregateError).errors, [first, second])

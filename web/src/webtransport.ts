@@ -63,6 +63,8 @@ export class WebTransport implements SessionOfOneWay {
   readonly #plan: Plan
   readonly #alone: string | null
   readonly #memory: MemoryReport | undefined
+  /** Where findings go; null if none are wanted, or if all was forgotten since the constructor. */
+  readonly #remember: () => Memory | null
   readonly #datagrams: Datagrams
   #attach!: (session: SessionOfOneWay) => void
   #fail!: (error: unknown) => void
@@ -122,18 +124,20 @@ export class WebTransport implements SessionOfOneWay {
       { heard },
     )
 
-    const remember = memory === undefined ? null : where.memory
+    const { era } = where.memory
+    const remember = (): Memory | null => (memory !== undefined && where.memory.era === era ? where.memory : null)
+    this.#remember = remember
     this.#race = new Race({
       plan,
       now: where.now,
       open: way => this.#open(way),
       won: (session, way) => this.#won(session, way),
       lost: error => this.#lost(error),
-      works: took => remember?.works(this.#origin, took),
-      broken: () => remember?.broken(this.#origin),
-      pending: begins => remember?.pending(this.#origin, begins ? 1 : -1),
+      works: took => remember()?.works(this.#origin, took),
+      broken: () => remember()?.broken(this.#origin),
+      pending: begins => remember()?.pending(this.#origin, begins ? 1 : -1),
       over: () => {
-        if (memory?.decision === 'probe') remember?.probed(this.#origin)
+        if (memory?.decision === 'probe') remember()?.probed(this.#origin)
       },
     })
     this.#race.start()
@@ -278,8 +282,8 @@ export class WebTransport implements SessionOfOneWay {
   #died(error: unknown): void {
     if (this.#state !== 'connected') return
     this.#state = 'failed'
-    if (this.#memory !== undefined && this.#way === 'h3' && !this.#heard && this.#world.now() - this.#readyAt < probation) {
-      this.#world.memory.broken(this.#origin)
+    if (this.#way === 'h3' && !this.#heard && this.#world.now() - this.#readyAt < probation) {
+      this.#remember()?.broken(this.#origin)
     }
     this.#rejectClosed(error)
   }
