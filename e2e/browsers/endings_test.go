@@ -14,10 +14,10 @@ import (
 // TestPageEndsInTransfer: whatever ends a page in the midst of a transfer, the
 // server's session ends too, in bounded time, and leaves nothing.
 func TestPageEndsInTransfer(t *testing.T) {
+	t.Parallel()
 	const bound = idleTimeout + 3*time.Second
 	for _, k := range kinds {
 		t.Run(string(k), func(t *testing.T) {
-			t.Parallel() // it mostly waits
 			for _, end := range []struct {
 				name string
 				do   func(ctx context.Context, p loaded) error
@@ -95,6 +95,7 @@ func TestPageEndsInTransfer(t *testing.T) {
 // TestWrongOrigin: a page of another origin gets no session by any way unless
 // the server names it.
 func TestWrongOrigin(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		t.Run(string(k), func(t *testing.T) {
 			b := launch(t, k, launchOptions{insecure: true})
@@ -157,6 +158,7 @@ func TestWrongOrigin(t *testing.T) {
 // TestOtherWebSockets: endpoints of other libraries on the same port work for
 // pages as they always did, beside a session of the package.
 func TestOtherWebSockets(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		t.Run(string(k), func(t *testing.T) {
 			b := launch(t, k, launchOptions{insecure: true})

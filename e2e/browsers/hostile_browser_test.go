@@ -50,6 +50,7 @@ func packageDir(t testing.TB) string {
 // TestHostileServerInBrowsers has the package meet a selection of the hostile
 // servers in real browsers.
 func TestHostileServerInBrowsers(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		t.Run(string(k), func(t *testing.T) {
 			h := newHostileServer(t, pageFiles(t))

@@ -109,6 +109,7 @@ type connKey struct{}
 // TestHostileServerOverHTTP3 has the browsers' own WebTransport, under the
 // package's class, meet servers that break the rules of HTTP/3.
 func TestHostileServerOverHTTP3(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		t.Run(string(k), func(t *testing.T) {
 			h := newHostileServer(t, pageFiles(t))

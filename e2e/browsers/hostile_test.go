@@ -217,6 +217,7 @@ func (p *nodePage) memory() (m struct {
 // TestHostileServerInNode has the package in Node meet every hostile server, and
 // nothing of its sessions is left.
 func TestHostileServerInNode(t *testing.T) {
+	t.Parallel()
 	clients.NodeReady(t)
 	h := newHostileServer(t, nil)
 	p := startNodePage(t, h)

@@ -113,7 +113,7 @@ func echoStreams(session transport.Session) {
 // The load of /flood.
 const (
 	floodStreams   = 8
-	floodOfStream  = 16 << 20
+	floodOfStream  = 64 << 20
 	patternPeriod  = 251 * 256
 	floodDatagrams = 20 // each millisecond
 )
@@ -127,7 +127,7 @@ var pattern = func() []byte {
 	return b
 }()
 
-// flood sends 128 MiB on eight streams as fast as they are taken, and
+// flood sends 512 MiB on eight streams as fast as they are taken, and
 // datagrams besides for as long as that takes.
 func (s *loadServer) flood(session transport.Session) {
 	ctx, cancel := context.WithCancel(session.Context())

@@ -44,8 +44,8 @@ const period = 251 * 256
 /** expected is the pattern of two periods, for stream 0. */
 const expected = new Uint8Array(2 * period).map((_, i) => ((i % period) % 251) ^ (((i % period) / 251) | 0))
 
-/** drain reads what was held, slowly at first: bytes in pieces with a rest after each, then all. */
-async function drain(number, slow, rest) {
+/** drain reads what was held: so many bytes slowly, with a rest after each piece, then fast until so many were read in all. */
+async function drain(number, slow, rest, until) {
   const kept = sessions[number]
   await Promise.all(kept.streams.map(async (stream) => {
     const reader = stream.getReader()
@@ -62,6 +62,7 @@ async function drain(number, slow, rest) {
       at += value.length
       kept.read += value.length
       if (kept.read < slow) await later(rest)
+      if (kept.read >= until) return
     }
   }))
   return { read: kept.read, wrong: kept.wrong }
