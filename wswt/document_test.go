@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -49,11 +50,7 @@ func TestDocument(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := connect(t, false, nil, nil)
 		defer p.nc.Close()
-		go echo(p.s, func(f func()) { // ends with the session
-			p.c.mu.Lock() // the writer is to find data and end together
-			defer p.c.mu.Unlock()
-			f()
-		})
+		go echo(p.s, p.together) // ends with the session
 		for _, line := range lines {
 			want, err := hex.DecodeString(strings.ReplaceAll(line[2], " ", ""))
 			if err != nil {
@@ -78,6 +75,15 @@ func TestDocument(t *testing.T) {
 		}
 		p.wantGone()
 	})
+}
+
+// together runs f while the writer rests, so that it finds all that f sends at
+// once: data with its end.
+func (p *rawPeer) together(f func()) {
+	time.Sleep(turn) // it may be under way, for credit
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	f()
 }
 
 // echo returns what comes on streams and in datagrams. Together runs a function

@@ -106,13 +106,8 @@ func (p *rawPeer) sentMeanwhile() (all []byte, closed bool) {
 // they have ended, with what came if that is short, and does what datagrams say.
 func (p *rawPeer) recordedServer() {
 	s := p.s
-	together := func(f func()) {
-		p.c.mu.Lock() // the writer is to find data and end together
-		defer p.c.mu.Unlock()
-		f()
-	}
 	say := func(w transport.SendStream, b []byte) {
-		together(func() {
+		p.together(func() {
 			_, _ = w.Write(b)
 			_ = w.Close()
 		})
