@@ -1,3 +1,4 @@
+import { closeInfo } from './closeinfo.js'
 import { Datagrams } from './datagrams.js'
 import { sessionError } from './errors.js'
 import { EarlyGroup, optionsIn } from './group.js'
@@ -28,8 +29,6 @@ import { ours, world, type World } from './world.js'
 
 /** A path that dies in this time, with nothing received, was not worth the name. */
 const probation = 3000
-/** Bytes of UTF-8. */
-const reasonLongest = 1024
 
 type State = 'connecting' | 'connected' | 'failed' | 'closed'
 
@@ -271,8 +270,7 @@ export class WebTransport implements SessionOfOneWay {
 
   /** The page ends the session: as far as it is concerned, at once. */
   #end(info: WebTransportCloseInfo | null | undefined): void {
-    // As WebIDL converts an unsigned long and a USVString.
-    const all = { closeCode: Number(info?.closeCode ?? 0) >>> 0, reason: cut(String(info?.reason ?? '')) }
+    const all = closeInfo(info)
     this.#state = 'closed'
     this.#session?.close(all)
     this.#resolveClosed(all)
@@ -316,11 +314,6 @@ function decide(options: Settings, hasNative: boolean, where: string, memory: Me
     case 'unknown':
       return { plan: { kind: 'race', headStart: options.headStart ?? headStart(known) }, alone: null, memory: known }
   }
-}
-
-/** The longest beginning of text that has at most 1,024 bytes and no half of a character. */
-function cut(text: string): string {
-  return text.slice(0, new TextEncoder().encodeInto(text, new Uint8Array(reasonLongest)).read)
 }
 
 function invalidState(): DOMException {

@@ -9,8 +9,9 @@ import type {
   Stats,
   WebTransportCloseInfo,
 } from '../types.js'
+import { closeInfo } from '../closeinfo.js'
 import { sessionError } from '../errors.js'
-import { Decoder, MAX_REASON, OWN_FAILURE, PROTOCOL_VIOLATION, TEXT_MESSAGE, TOO_BIG, Violation } from './capsule.js'
+import { Decoder, OWN_FAILURE, PROTOCOL_VIOLATION, TEXT_MESSAGE, TOO_BIG, Violation } from './capsule.js'
 import type { Datagrams } from './datagrams.js'
 import { Engine } from './engine.js'
 import { Receiver } from './receiver.js'
@@ -180,7 +181,7 @@ export class CarrierSession implements SessionOfOneWay {
     if (this.#engine.error !== undefined) return
     const error = sessionError('the session was closed')
     if (this.#state === 'connecting') return this.#over(error, 1000, '')
-    this.#info = { closeCode: (info.closeCode ?? 0) >>> 0, reason: cut(info.reason ?? '') }
+    this.#info = closeInfo(info)
     this.#state = 'flushing'
     this.#engine.end(error, true, true)
     this.#within(() => this.#sayClose())
@@ -320,11 +321,4 @@ export class CarrierSession implements SessionOfOneWay {
     else this.#settle.failed(error)
     if (status !== undefined) this.#socket.close(status, reason?.slice(0, MAX_CLOSE_REASON))
   }
-}
-
-// The longest beginning of a reason that has at most 1,024 bytes of UTF-8.
-function cut(reason: string): string {
-  const bytes = new Uint8Array(MAX_REASON)
-  const { read } = new TextEncoder().encodeInto(reason, bytes)
-  return reason.slice(0, read)
 }
