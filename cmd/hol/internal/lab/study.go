@@ -12,6 +12,9 @@ type Estimate struct {
 	N    int     `json:"n"` // runs; 0 means that it does not apply, and the rest is 0
 }
 
+// CDFSteps is into how many equal shares a Cell's CDF divides the messages sent.
+const CDFSteps = 1000
+
 // Condition is what the runs of a cell have in common besides the transport.
 type Condition struct {
 	Direction Direction `json:"direction"`
@@ -64,9 +67,9 @@ type Cell struct {
 	// Theory is the predicted Late at the realised loss, by run; N is 0 where
 	// there is no prediction.
 	Theory Estimate `json:"theory"`
-	// CDF has the latency in milliseconds at evenly spaced cumulative shares of
-	// all messages sent: CDF[i] at share i/(len-1), of all runs together;
-	// undelivered messages are +Inf and therefore cut off at the end.
+	// CDF[i] is the latency in milliseconds within which i/CDFSteps of all
+	// messages sent had arrived, of all runs together. It ends before CDFSteps
+	// where messages were not delivered.
 	CDF []float64 `json:"cdf"`
 }
 
