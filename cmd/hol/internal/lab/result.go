@@ -111,9 +111,17 @@ type Result struct {
 	// of the run, or "" if it had none.
 	CC       string `json:"cc,omitempty"`
 	Realtime bool   `json:"realtime"` // whether SCHED_RR was in force
-	// Rejected says why the run must not be used, "" if it may.
+	// Rejected says why the run must not be used, "" if it may. It was repeated
+	// unless that was done too often; only Run, Lateness and Realtime are kept.
 	Rejected string `json:"rejected,omitempty"`
+	// Failed says why there is no result, "" if there is one: the run ended in an
+	// error, or was not made because its control failed. Only Run is there then.
+	Failed string `json:"failed,omitempty"`
 }
+
+// Counts says whether the result is one of a measurement: neither rejected nor
+// failed.
+func (r *Result) Counts() bool { return r.Rejected == "" && r.Failed == "" }
 
 // Passage of the packets that travelled in a direction.
 func (r *Result) Passage(d Direction) Passage {

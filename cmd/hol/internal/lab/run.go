@@ -54,6 +54,10 @@ type Burst struct {
 	Loss float64       `json:"loss"` // 0 to 1
 }
 
+// Lossless says whether the link loses nothing by chance: such a run is a
+// control.
+func (l Link) Lossless() bool { return l.Loss == 0 && l.Burst == Burst{} }
+
 // RTT is the round trip time of the link without queueing.
 func (l Link) RTT() time.Duration { return 2 * l.Delay }
 
