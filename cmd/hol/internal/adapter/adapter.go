@@ -15,6 +15,10 @@ import (
 // from the server.
 var ErrUnsupported = errors.New("the transport cannot do this")
 
+// ErrTooLarge is returned by Send for a message, and by Call for a request or a
+// response, beyond the bounds below.
+var ErrTooLarge = errors.New("the message is larger than the laboratory's bound")
+
 // An Adapter is one transport.
 type Adapter struct {
 	Name  string // as in flags, results and file names: "wt-h3-streams"
@@ -38,8 +42,12 @@ type Traits struct {
 	Shared bool
 	// Reliable says whether every message arrives while the connection lives.
 	Reliable bool
-	// Calls says whether Call works: it needs a response to arrive.
+	// Calls says whether Call works: it needs a response to arrive. Without it
+	// Call returns ErrUnsupported.
 	Calls bool
+	// ServerOpens says whether the server can open channels. Without it its
+	// OpenChannel returns ErrUnsupported.
+	ServerOpens bool
 	// Library is what the transport is made of, for tables: "quic-go http3".
 	Library string
 	// Recovery is the loss recovery that holds: "tcp", "quic", "sctp".
@@ -58,7 +66,8 @@ type Host interface {
 // Env is where an adapter runs.
 type Env struct {
 	Client, Server Host
-	Port           uint16 // of the server
+	// Port is the server's; 0 means any that is free.
+	Port uint16
 	// Channels is how many channels the workload opens.
 	Channels int
 	// Handle answers a call, on the server. It may be called from several
@@ -93,7 +102,8 @@ type Conn interface {
 	OpenChannel(ctx context.Context) (Channel, error)
 	AcceptChannel(ctx context.Context) (Channel, error)
 	// OpenBulk opens the channel of a bulk transfer, which is reliable whatever
-	// the other channels are, and AcceptBulk is its other end.
+	// the other channels are, and AcceptBulk is its other end. The client opens
+	// it and sends the first message, whichever way the bytes go.
 	OpenBulk(ctx context.Context) (Channel, error)
 	AcceptBulk(ctx context.Context) (Channel, error)
 	// Call sends a request to the server and returns the response; n counts the
@@ -105,18 +115,39 @@ type Conn interface {
 
 // A Channel carries messages both ways. One goroutine sends and one receives.
 type Channel interface {
-	// Send hands a message over. It waits while the transport takes no more, but
-	// for one that would rather drop. The message is not kept.
+	// Send hands over a message of at least one byte. It waits while the
+	// transport takes no more, but for one that would rather drop. The message is
+	// not kept.
 	Send(message []byte) error
 	// Receive waits for a message. The slice is valid until the next call. It
-	// returns io.EOF after the peer's Close.
+	// returns io.EOF after the peer's Close. A call whose context ends loses
+	// nothing: the next one returns what this one would have.
 	Receive(ctx context.Context) ([]byte, error)
+	// Close says that this end sends no more, after what it has sent, and wants
+	// no more either. It does not wait for the peer.
 	Close() error
+}
+
+// A Dropper is a Conn that can tell how many messages its own queues dropped.
+type Dropper interface {
+	Drops() Drops
+}
+
+// Drops count the messages of an unreliable transport that one end gave up by
+// itself: because a queue was full, or for their age.
+type Drops struct {
+	Outgoing        uint64 // not sent: queue full
+	OutgoingExpired uint64 // not sent: older than Env.MaxAge
+	Incoming        uint64 // received: queue full
+	IncomingExpired uint64 // received: older than Env.MaxAge
 }
 
 // MaxMessage is the largest message of a channel that need not fit into a
 // datagram, in bytes.
 const MaxMessage = 64 << 10
 
-// MaxDatagram is the largest message of a channel of datagrams, in bytes.
+// MaxDatagram is the largest message of a channel that is not Reliable, in bytes.
 const MaxDatagram = 1100
+
+// MaxCall is the largest request, and the largest response, of a call in bytes.
+const MaxCall = 1 << 20

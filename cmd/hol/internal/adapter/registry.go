@@ -1,11 +1,16 @@
 package adapter
 
-// All are the transports, in the order of tables.
-func All() []Adapter { return all }
+import "slices"
+
+// All are the transports that are compared, in the order of tables.
+func All() []Adapter { return slices.Concat(sessions, websockets, dataChannels, requests) }
+
+// Extra are further transports, which only ByName finds.
+func Extra() []Adapter { return slices.Clone(extra) }
 
 // ByName finds an adapter.
 func ByName(name string) (Adapter, bool) {
-	for _, a := range all {
+	for _, a := range slices.Concat(All(), extra) {
 		if a.Name == name {
 			return a, true
 		}
@@ -13,5 +18,16 @@ func ByName(name string) (Adapter, bool) {
 	return Adapter{}, false
 }
 
-// The order of tables is that of this list.
-var all = []Adapter{}
+// The order of tables is that of these lists.
+
+// Sessions are this project's own.
+var sessions = []Adapter{}
+
+var websockets = []Adapter{}
+
+var dataChannels = []Adapter{}
+
+// Requests are what HTTP offers without anything on top.
+var requests = []Adapter{}
+
+var extra = []Adapter{}
