@@ -482,12 +482,6 @@ func testContext(t *testing.T, p *pair) {
 			)
 		}
 	}
-	ctx, cancel := context.WithCancel(p.ctx)
-	cancel()
-	if _, err := p.server.AcceptBulk(ctx); err == nil {
-		// What the transport cannot announce is simply there.
-		t.Logf("AcceptBulk returns before the client opens")
-	}
 }
 
 // testCloseWaiting shows that closing an end ends what waits there.
