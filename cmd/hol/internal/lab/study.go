@@ -67,6 +67,8 @@ type Cell struct {
 	// Theory is the predicted Late at the realised loss, by run; N is 0 where
 	// there is no prediction.
 	Theory Estimate `json:"theory"`
+	// TheoryVeryLate is the same for VeryLate.
+	TheoryVeryLate Estimate `json:"theoryVeryLate"`
 	// CDF[i] is the latency in milliseconds within which i/CDFSteps of all
 	// messages sent had arrived, of all runs together. It ends before CDFSteps
 	// where messages were not delivered.
