@@ -1,0 +1,217 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
+)
+
+// A scenario is a condition at several losses: what one plot over the loss
+// shows.
+type scenario struct {
+	ID     string // unique in the study, for anchors and file names
+	Title  string
+	Base   lab.Condition // without the link's Loss
+	Levels []level       // by loss, the least first
+}
+
+// A level is a scenario at one loss.
+type level struct {
+	ID        string
+	Condition lab.Condition
+	Cells     []lab.Cell // in the order of tables
+	Timelines []lab.Timeline
+}
+
+// Loss is the level's probability in percent, as people write it.
+func (l level) Loss() string { return plain(l.Condition.Link.Loss*100) + " %" }
+
+// conditionKey is equal for equal conditions; a condition has a slice and cannot be
+// compared.
+func conditionKey(c lab.Condition) string {
+	b, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Sprintf("%+v", c) // a number that JSON has not
+	}
+	return string(b)
+}
+
+// withoutLoss is what the levels of a scenario have in common.
+func withoutLoss(c lab.Condition) lab.Condition {
+	c.Link.Loss = 0
+	return c
+}
+
+// scenarios groups the cells and timelines of a study, in the order in which
+// the conditions come first.
+func scenarios(s lab.Study) []scenario {
+	var all []scenario
+	scenarioAt, levelAt := map[string]int{}, map[string]int{}
+	find := func(c lab.Condition) *level {
+		key := conditionKey(withoutLoss(c))
+		i, ok := scenarioAt[key]
+		if !ok {
+			i = len(all)
+			scenarioAt[key] = i
+			all = append(all, scenario{Base: withoutLoss(c)})
+		}
+		j, ok := levelAt[conditionKey(c)]
+		if !ok {
+			j = len(all[i].Levels)
+			levelAt[conditionKey(c)] = j
+			all[i].Levels = append(all[i].Levels, level{Condition: c})
+		}
+		return &all[i].Levels[j]
+	}
+	for _, c := range s.Cells {
+		l := find(c.Condition)
+		l.Cells = append(l.Cells, c)
+	}
+	for _, t := range s.Timelines {
+		l := find(t.Condition)
+		l.Timelines = append(l.Timelines, t)
+	}
+	name(all)
+	for i := range all {
+		levels := all[i].Levels
+		sort.SliceStable(levels, func(a, b int) bool {
+			return levels[a].Condition.Link.Loss < levels[b].Condition.Link.Loss
+		})
+		for j := range levels {
+			levels[j].ID = all[i].ID + "-" + strings.ReplaceAll(plain(levels[j].Condition.Link.Loss*100), ".", "_")
+			byTransport(levels[j].Cells)
+			sort.SliceStable(levels[j].Timelines, func(a, b int) bool {
+				return rank(levels[j].Timelines[a].Transport) < rank(levels[j].Timelines[b].Transport)
+			})
+		}
+	}
+	return all
+}
+
+// name gives scenarios their titles and IDs: the workload and its direction, and
+// of the rest what differs between scenarios of that workload.
+func name(all []scenario) {
+	features := []func(lab.Condition) string{traffic, delays, bandwidth, bursts, odds}
+	ids := map[string]int{}
+	for i := range all {
+		c := all[i].Base
+		parts := []string{string(c.Workload.Kind) + ", " + way(c.Direction)}
+		for _, feature := range features {
+			for j := range all {
+				other := all[j].Base
+				if other.Workload.Kind == c.Workload.Kind && feature(other) != feature(c) {
+					if f := feature(c); f != "" {
+						parts = append(parts, f)
+					}
+					break
+				}
+			}
+		}
+		all[i].Title = strings.Join(parts, "; ")
+		id := fmt.Sprintf("%s-%s", c.Workload.Kind, c.Direction)
+		ids[id]++
+		if n := ids[id]; n > 1 {
+			id = fmt.Sprintf("%s-%d", id, n)
+		}
+		all[i].ID = id
+	}
+}
+
+func way(d lab.Direction) string {
+	if d == lab.Up {
+		return "client to server"
+	}
+	return "server to client"
+}
+
+// traffic says what the ends send.
+func traffic(c lab.Condition) string {
+	w := c.Workload
+	sizes := strconv.Itoa(w.MinSize)
+	if w.MinSize != w.MaxSize {
+		sizes += " to " + strconv.Itoa(w.MaxSize)
+	}
+	sizes += " B"
+	switch w.Kind {
+	case lab.Page:
+		total := 0
+		for _, o := range w.Objects {
+			total += o
+		}
+		return fmt.Sprintf("%d objects, %s kB in all", len(w.Objects), plain(float64(total)/1000))
+	case lab.RPC:
+		return fmt.Sprintf("calls of %s, one every %s on %d channels", sizes, duration(w.Interval), w.Channels)
+	default:
+		return fmt.Sprintf("%d channels, %s every %s", w.Channels, sizes, duration(w.Interval))
+	}
+}
+
+func delays(c lab.Condition) string {
+	s := duration(c.Link.Delay) + " one way"
+	if c.Link.Jitter > 0 {
+		s += ", jitter " + duration(c.Link.Jitter)
+		if c.Link.Reorder {
+			s += " with reordering"
+		}
+	}
+	return s
+}
+
+func bandwidth(c lab.Condition) string {
+	if c.Link.Rate == 0 {
+		return "no limit of bandwidth"
+	}
+	return fmt.Sprintf("%s Mbit/s with a queue of %s kB", plain(float64(c.Link.Rate)/1e6), plain(float64(c.Link.Queue)/1000))
+}
+
+func bursts(c lab.Condition) string {
+	b := c.Link.Burst
+	if b.Good == 0 {
+		return "" // independent loss alone
+	}
+	return fmt.Sprintf("bad periods of %s every %s that lose %s %%", duration(b.Bad), duration(b.Good+b.Bad), plain(b.Loss*100))
+}
+
+func odds(c lab.Condition) string {
+	s := fmt.Sprintf("MTU %d", c.Link.MTU)
+	if c.Link.BlockUDP {
+		s += ", UDP blocked"
+	}
+	return s
+}
+
+// describe says everything about a scenario in one sentence.
+func describe(s scenario) string {
+	c := s.Base
+	var b strings.Builder
+	b.WriteString(traffic(c))
+	if c.Workload.Kind == lab.Mixed {
+		b.WriteString(" beside one bulk transfer")
+	}
+	fmt.Fprintf(&b, ", %s; measured for %s", way(c.Direction), duration(c.Workload.Duration))
+	fmt.Fprintf(&b, ". Link: %s, %s, %s", delays(c), bandwidth(c), odds(c))
+	if extra := bursts(c); extra != "" {
+		b.WriteString(", " + extra)
+	}
+	losses := make([]string, len(s.Levels))
+	for i, l := range s.Levels {
+		losses[i] = plain(l.Condition.Link.Loss * 100)
+	}
+	fmt.Fprintf(&b, "; packets lost independently: %s %%, in both directions.", strings.Join(losses, ", "))
+	text := b.String()
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+// lateAfter and veryLateAfter are the latencies in milliseconds beyond which a
+// message counts as late.
+func lateAfter(l lab.Link) float64 {
+	return milliseconds(l.Delay + l.RTT()/2)
+}
+
+func veryLateAfter(l lab.Link) float64 {
+	return milliseconds(l.Delay + l.RTT()*3/2)
+}
