@@ -45,6 +45,10 @@ type Traits struct {
 	// Calls says whether Call works: it needs a response to arrive. Without it
 	// Call returns ErrUnsupported.
 	Calls bool
+	// CallsOrdered says whether a response waits for those of earlier calls of
+	// its channel: where calls are messages of fixed channels, and not each a
+	// stream of its own.
+	CallsOrdered bool
 	// ServerOpens says whether the server can open channels. Without it its
 	// OpenChannel returns ErrUnsupported.
 	ServerOpens bool

@@ -1,0 +1,49 @@
+// Package theory predicts what share of messages a lossy link makes late, from
+// the link, the rhythm of the messages and the transport's loss recovery alone.
+//
+// A packet that is lost is sent again once the sender knows of the loss: a round
+// trip later, and a detection time that depends on what follows the packet. Its
+// message then comes by the time e = RTT + detection late. Messages that wait
+// for it, because they follow it in the same ordered flow, come late by less:
+// the one sent t later by e - t. So a message is late by more than a threshold h
+// exactly if a packet that it waits for, sent up to e - h before it, was lost;
+// with n such packets and independent losses
+//
+//	share = 1 - (1-p)^n
+//
+// A packet that is lost k times in a row delays by a longer e of its own, which
+// reaches further back with a probability of p^k. The prediction counts up to
+// four losses of one packet.
+//
+// What detects a loss, for a packet that is followed by another every s on its
+// connection:
+//
+//   - tcp: three later segments were received (RFC 5681 Section 3.2), or one
+//     that was sent a quarter of the RTT later (RACK, RFC 8985 Section 6.2),
+//     whichever is first; the first later segment alone while the sender
+//     recovers from another loss already (RFC 8985 Section 6.2.1). At the latest
+//     the retransmission timeout, of RTT + 200 ms on Linux. A retransmission
+//     that was lost is known to be once a segment sent after it was received.
+//   - quic: three later packets were acknowledged, or any and 9/8 of the RTT
+//     have passed (RFC 9002 Section 6.1); every second packet is acknowledged,
+//     or after 25 ms. With nothing behind it, a probe after RTT + 25 ms + 1 ms
+//     (RFC 9002 Section 6.2). A retransmission is a new packet like any other.
+//   - sctp: as tcp at first, but a chunk is retransmitted fast only once (RFC
+//     9260 Section 7.2.4): then the timer, which is at least 1 s.
+//
+// What it leaves out:
+//
+//   - Congestion control: a flow that may send is taken for granted. Predictions
+//     are refused where the load needs more than half of the window that the
+//     losses leave to a loss-based congestion control (see limited), yet below
+//     that there is a part of it too: after a loss the window opens slowly, small
+//     messages wait for an acknowledgement and leave as one segment, so that there
+//     are fewer packets, fewer losses, and later detections.
+//   - Losses of acknowledgements: the next one says the same, a packet's spacing
+//     later.
+//   - The time that the ends need: it is added to the delay of every message, and
+//     a message that would come exactly at the threshold counts as late therefore.
+//   - Messages that wait for two losses in sequence rather than for the longer one:
+//     a request and its response (rpc) that each come late by less than the
+//     threshold, but by more together.
+package theory
