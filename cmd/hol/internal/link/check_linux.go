@@ -1,0 +1,116 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Check says whether this process, or one that called EnterNamespaces, can make a
+// link. The error is one line with the remedy.
+func Check() error {
+	fd, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return whyNoTUN(err)
+	}
+	unix.Close(fd)
+	if privileged() {
+		return tryNamespace()
+	}
+	return tryUserNamespace()
+}
+
+// privileged says whether the process may make network namespaces itself and set
+// them up.
+func privileged() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	const need = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_NET_ADMIN
+	return unix.Capget(&header, &sets[0]) == nil && sets[0].Effective&need == need
+}
+
+// tryNamespace makes a network namespace and forgets it.
+func tryNamespace() error {
+	return onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return whyNoNamespace(err)
+		}
+		return nil
+	})
+}
+
+// tryUserNamespace goes as far as a process in a user namespace that is about to
+// run a program. The program does not exist, so nothing runs.
+func tryUserNamespace() error {
+	cmd := exec.Command("/dev/null/none")
+	cmd.SysProcAttr = inNamespaces()
+	err := cmd.Start()
+	if errors.Is(err, unix.ENOTDIR) { // the error of the last step
+		return nil
+	}
+	if err == nil {
+		cmd.Wait()
+		return errors.New("link: a program ran that cannot exist")
+	}
+	return whyNoUserNamespace(err)
+}
+
+// inNamespaces are for a process that is root in a user namespace and has a
+// network namespace in it. It is killed when the thread that started it ends.
+func inNamespaces() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
+		Pdeathsig:   syscall.SIGKILL,
+	}
+}
+
+func whyNoTUN(err error) error {
+	remedy := "it cannot be opened"
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		remedy = "the kernel lacks the tun module: run \"modprobe tun\" as root (in a container, pass the device with --device=" + tunPath + ")"
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		remedy = "this user may not open it: run as root, or let root run \"chmod 0666 " + tunPath + "\" (in a container, pass it with --device=" + tunPath + ")"
+	}
+	return fmt.Errorf("link: %s: %w; %s", tunPath, err, remedy)
+}
+
+func whyNoNamespace(err error) error {
+	return fmt.Errorf("link: the kernel refuses a network namespace: %w; run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN (in a container, with --privileged)", err)
+}
+
+// forbidding are sysctls by which user namespaces are forbidden, with the value
+// that does it and the one that allows them.
+var forbidding = []struct{ name, forbids, allows string }{
+	{"user.max_user_namespaces", "0", "15000"},
+	{"user.max_net_namespaces", "0", "15000"},
+	{"kernel.unprivileged_userns_clone", "0", "1"},
+	{"kernel.apparmor_restrict_unprivileged_userns", "1", "0"},
+}
+
+func whyNoUserNamespace(err error) error {
+	var commands []string
+	for _, s := range forbidding {
+		b, readErr := os.ReadFile("/proc/sys/" + strings.ReplaceAll(s.name, ".", "/"))
+		if readErr == nil && strings.TrimSpace(string(b)) == s.forbids {
+			commands = append(commands, "sysctl -w "+s.name+"="+s.allows)
+		}
+	}
+	remedy := "run as root (in a container, with --privileged, which lifts its seccomp profile)"
+	if len(commands) > 0 {
+		remedy = "run as root, or let root run \"" + strings.Join(commands, "; ") + "\""
+	}
+	return fmt.Errorf("link: the kernel refuses user %d a user namespace: %w; %s", os.Geteuid(), err, remedy)
+}
+
+// lockThread keeps the calling goroutine on its thread for ever: Pdeathsig is
+// sent when the thread ends that started the process, not the process.
+func lockThread() { runtime.LockOSThread() }
