@@ -21,7 +21,12 @@ func ByName(name string) (Adapter, bool) {
 // The order of tables is that of these lists.
 
 // Sessions are this project's own.
-var sessions = []Adapter{}
+var sessions = []Adapter{
+	wtH3Streams,
+	wtH3Datagrams,
+	wtH2Streams,
+	wtH2Datagrams,
+}
 
 var websockets = []Adapter{}
 
@@ -30,4 +35,6 @@ var dataChannels = []Adapter{}
 // Requests are what HTTP offers without anything on top.
 var requests = []Adapter{}
 
-var extra = []Adapter{}
+var extra = []Adapter{
+	wtWebSocketStreams,
+}
