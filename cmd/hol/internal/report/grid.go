@@ -1,0 +1,211 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
+)
+
+// A grid is a table of a page or of a document.
+type grid struct {
+	Caption string
+	Heads   []string
+	Rows    []gridRow
+}
+
+type gridRow struct {
+	Look  look
+	Bad   bool // a cell with a problem
+	First bool // of a level or family
+	Cells []gridCell
+}
+
+type gridCell struct {
+	Text string
+	Heat int // 0 to 4, how bad a share is
+}
+
+// Class is the family's.
+func (r gridRow) Class() string { return r.Look.Family.class() }
+
+// glance is the late share of every transport at every loss, with the signature
+// and what was delivered at the highest.
+func glance(s scenario) *grid {
+	late := columnNamed("late_share")
+	m := matrixOf(s, late)
+	if m == nil {
+		return nil
+	}
+	g := &grid{Caption: "Late messages, % of those sent, by loss"}
+	for _, l := range s.Levels {
+		g.Heads = append(g.Heads, l.Loss())
+	}
+	top := s.Levels[len(s.Levels)-1]
+	g.Heads = append(g.Heads, "together at "+top.Loss(), "delivered at "+top.Loss()+", %")
+	last := family(-1)
+	for _, t := range s.transports() {
+		row := gridRow{Look: lookOf(t), First: lookOf(t).Family != last}
+		last = row.Look.Family
+		for _, e := range m[t] {
+			row.Cells = append(row.Cells, gridCell{late.scale.interval(e), heat(e)})
+		}
+		var at lab.Cell
+		if i := slices.IndexFunc(top.Cells, func(c lab.Cell) bool { return c.Transport == t }); i >= 0 {
+			at = top.Cells[i]
+		}
+		row.Cells = append(row.Cells,
+			gridCell{Text: unit(inShare).interval(at.Together)}, gridCell{Text: unit(inPercent).interval(at.Delivered)})
+		row.Bad = slices.ContainsFunc(cellsOf(s), func(c lab.Cell) bool { return c.Transport == t && c.Problem != "" })
+		g.Rows = append(g.Rows, row)
+	}
+	return g
+}
+
+func heat(e lab.Estimate) int {
+	if e.N == 0 {
+		return 0
+	}
+	for i, bound := range []float64{.005, .02, .08, .25} {
+		if e.Mean < bound {
+			return i
+		}
+	}
+	return 4
+}
+
+// numbersOf is a table of columns of a scenario, a row for each transport and
+// level. Columns without any number are left out; it is nil if all are.
+func numbersOf(caption string, levels []level, names ...string) *grid {
+	g := &grid{Caption: caption}
+	var used []column
+	for _, name := range names {
+		col := columnNamed(name)
+		if slices.ContainsFunc(levels, func(l level) bool {
+			return slices.ContainsFunc(l.Cells, func(c lab.Cell) bool { return col.of(&c).N > 0 })
+		}) {
+			used = append(used, col)
+		}
+	}
+	if len(used) == 0 {
+		return nil
+	}
+	several := len(levels) > 1
+	if several {
+		g.Heads = append(g.Heads, "loss %")
+	}
+	for _, col := range used {
+		g.Heads = append(g.Heads, col.head)
+	}
+	for _, l := range levels {
+		for i, c := range l.Cells {
+			row := gridRow{Look: lookOf(c.Transport), First: i == 0, Bad: c.Problem != ""}
+			if several {
+				row.Cells = append(row.Cells, gridCell{Text: plain(l.Condition.Link.Loss * 100)})
+			}
+			for _, col := range used {
+				e := *col.of(&c)
+				text := col.scale.interval(e)
+				if col.name == "server_channel_ms" && c.ServerChannelError != "" {
+					text = "no: " + line(c.ServerChannelError)
+				}
+				cell := gridCell{Text: text}
+				if col.name == "late_share" {
+					cell.Heat = heat(e)
+				}
+				row.Cells = append(row.Cells, cell)
+			}
+			g.Rows = append(g.Rows, row)
+		}
+	}
+	return g
+}
+
+// The two halves of what is known of a cell.
+var (
+	latencyColumns = []string{"p50_ms", "p95_ms", "p99_ms", "max_ms", "late_share", "theory_late_share", "very_late_share", "together_share", "delivered_share", "page_ms", "bulk_bit_per_s"}
+	costColumns    = []string{"round_trips", "first_message_ms", "next_channel_ms", "server_channel_ms", "goodput_bit_per_s", "cpu_ms_per_s", "packets_per_s", "realised_loss_share"}
+)
+
+// grids are all numbers of a scenario.
+func grids(s scenario) []*grid {
+	var all []*grid
+	for _, g := range []*grid{
+		numbersOf("Latencies and what was late", s.Levels, latencyColumns...),
+		numbersOf("Set-up, cost and what the link did", s.Levels, costColumns...),
+	} {
+		if g != nil {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+// troubles are the problems of a scenario's cells.
+func troubles(s scenario) []string {
+	var all []string
+	for _, c := range cellsOf(s) {
+		if c.Problem != "" {
+			all = append(all, fmt.Sprintf("%s at %s %% loss: %s", lookOf(c.Transport).Title, plain(c.Condition.Link.Loss*100), line(c.Problem)))
+		}
+	}
+	return all
+}
+
+// findings puts what the late shares of a scenario's highest loss say into
+// sentences that hold whatever the numbers are.
+func findings(s scenario) []string {
+	top := s.Levels[len(s.Levels)-1]
+	var cells []lab.Cell
+	for _, c := range top.Cells {
+		if c.Late.N > 0 && c.Problem == "" {
+			cells = append(cells, c)
+		}
+	}
+	if len(cells) < 2 || top.Condition.Link.Loss == 0 {
+		return nil
+	}
+	slices.SortStableFunc(cells, func(a, b lab.Cell) int {
+		switch {
+		case a.Late.Mean < b.Late.Mean:
+			return -1
+		case a.Late.Mean > b.Late.Mean:
+			return 1
+		}
+		return 0
+	})
+	name := func(c lab.Cell) string {
+		return fmt.Sprintf("%s (%s %%)", lookOf(c.Transport).Title, unit(inPercent).mean(c.Late))
+	}
+	var complete []lab.Cell
+	var shared, apart, incomplete []string
+	for _, c := range cells {
+		if c.Delivered.N > 0 && c.Delivered.Mean >= 0.9995 {
+			complete = append(complete, c)
+		} else if c.Delivered.N > 0 {
+			incomplete = append(incomplete, fmt.Sprintf("%s (%s %%)", lookOf(c.Transport).Title, unit(inPercent).mean(c.Delivered)))
+		}
+		switch {
+		case c.Together.N > 0 && c.Together.Mean > 0.5:
+			shared = append(shared, lookOf(c.Transport).Title)
+		case c.Together.N > 0 && c.Together.Mean < 0.05:
+			apart = append(apart, lookOf(c.Transport).Title)
+		}
+	}
+	var all []string
+	if len(complete) > 1 {
+		all = append(all, fmt.Sprintf("At %s loss, of the transports that delivered everything, the fewest messages were late with %s, the most with %s.",
+			top.Loss(), name(complete[0]), name(complete[len(complete)-1])))
+	}
+	if shared != nil {
+		all = append(all, "Channels stalled together, more often than not: "+strings.Join(shared, ", ")+".")
+	}
+	if apart != nil {
+		all = append(all, "Channels stalled each on its own: "+strings.Join(apart, ", ")+".")
+	}
+	if incomplete != nil {
+		all = append(all, "Not everything was delivered, so that a late share alone flatters: "+strings.Join(incomplete, ", ")+".")
+	}
+	return all
+}

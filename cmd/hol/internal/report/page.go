@@ -1,0 +1,125 @@
+package report
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
+)
+
+//go:embed page.html
+var pageSource string
+
+//go:embed style.css
+var pageCSS string
+
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"plot": func(figure string, n int, d *drawing) template.HTML {
+		return template.HTML(d.inline(figure + "-" + strconv.Itoa(n))) // its texts are escaped by the drawing
+	},
+}).Parse(pageSource))
+
+// A page is what the template shows.
+type page struct {
+	Study     lab.Study
+	Style     template.CSS
+	Started   string
+	Took      string
+	Link      string // of the first scenario
+	Late      string // ms, likewise
+	VeryLate  string
+	Runs      int
+	Lateness  string
+	Machine   []fact
+	Glance    *grid
+	Of        *scenarioPart // what the glance is of
+	Findings  []string
+	Scenarios []scenarioPart
+	Timelines []figure
+	Setup     []figure
+}
+
+type fact struct{ Name, Value string }
+
+// A scenarioPart is one scenario's section.
+type scenarioPart struct {
+	ID, Title, Text string
+	Realised        string
+	Troubles        []string
+	Late            []figure
+	Levels          []levelPart
+	Grids           []*grid
+}
+
+type levelPart struct {
+	ID, Loss string
+	Figures  []figure
+}
+
+// HTML writes the study as one page that loads nothing: plots are SVG elements
+// in it, and there is no script.
+func HTML(w io.Writer, s lab.Study) error {
+	var b bytes.Buffer // so that an error leaves no half of a page
+	if err := pageTemplate.Execute(&b, newPage(finite(s))); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func newPage(s lab.Study) page {
+	p := page{Study: s, Style: template.CSS(pageCSS + plotCSS)}
+	if !s.Started.IsZero() {
+		p.Started = s.Started.UTC().Format("2 January 2006, 15:04 UTC")
+	}
+	if s.Took > 0 {
+		p.Took = duration(s.Took.Round(1e9))
+	}
+	if l := s.Lateness; l.Max > 0 {
+		p.Lateness = fmt.Sprintf("mean %s, p99 %s, at most %s", duration(l.Mean.Round(1e3)), duration(l.P99.Round(1e3)), duration(l.Max.Round(1e4)))
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.Machine)) {
+		p.Machine = append(p.Machine, fact{k, s.Machine[k]})
+	}
+	all := scenarios(s)
+	for _, sc := range all {
+		p.Scenarios = append(p.Scenarios, newScenarioPart(sc))
+		for _, l := range sc.Levels {
+			p.Timelines = append(p.Timelines, timelineFigure(l)...)
+		}
+		p.Runs = max(p.Runs, sc.runs())
+	}
+	if len(all) == 0 {
+		return p
+	}
+	first := all[0].Base.Link
+	p.Link = delays(all[0].Base)
+	p.Late, p.VeryLate = plain(lateAfter(first)), plain(veryLateAfter(first))
+	for i, sc := range all {
+		if g := glance(sc); g != nil {
+			p.Glance, p.Of, p.Findings = g, &p.Scenarios[i], findings(sc)
+			break
+		}
+	}
+	p.Setup = setupFigure(all[0])
+	return p
+}
+
+func newScenarioPart(sc scenario) scenarioPart {
+	part := scenarioPart{
+		ID: sc.ID, Title: sc.Title, Text: describe(sc), Realised: sc.realised(),
+		Troubles: troubles(sc), Late: lateFigure(sc), Grids: grids(sc),
+	}
+	for _, l := range sc.Levels {
+		if figures := levelFigures(l); figures != nil {
+			part.Levels = append(part.Levels, levelPart{ID: l.ID, Loss: l.Loss(), Figures: figures})
+		}
+	}
+	return part
+}
