@@ -91,7 +91,7 @@ func TestHowManyMessagesWaitForAPacket(t *testing.T) {
 }
 
 // What the simplest form of the theory says, 1-(1-p)^n, at the losses that a
-// first measurement had. They were 0.8, 1.7 and 4.6 %, give or take 0.15 points:
+// first measurement had. They were 0.8, 1.7 and 4.6 %, give or take 0.2 points:
 // each transport met its own.
 func TestSimplestForm(t *testing.T) {
 	for _, c := range []struct {
@@ -112,7 +112,7 @@ func TestSimplestForm(t *testing.T) {
 			}
 			for i, nominal := range []float64{.008, .017, .046}[:len(c.want)] {
 				p := 1 - math.Pow(1-c.want[i], 1/float64(c.n))
-				if math.Abs(p-nominal) > .0015 {
+				if math.Abs(p-nominal) > .002 {
 					t.Errorf("%v late are no %d messages at %v: that takes a loss of %v", c.want[i], c.n, nominal, p)
 				}
 				// Losses of retransmissions come on top, and recovery in
