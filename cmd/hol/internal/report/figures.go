@@ -1,10 +1,14 @@
 package report
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // A figure is drawings that belong together, with the text that explains them.
 type figure struct {
 	ID       string
+	Reading  string // ID of an earlier figure with the Text, or ""
 	Title    string
 	Text     string
 	Drawings []*drawing
@@ -26,10 +30,12 @@ func lateFigure(s scenario) []figure {
 	}}
 }
 
-// levelFigures are the latencies and the signature at one level.
+// levelFigures are the latencies and the signature at one level. A control in
+// which nothing was late has neither: there is nothing to see in them.
 func levelFigures(l level) []figure {
 	var all []figure
-	if d := latencies(l); d != nil {
+	uneventful := l.uneventful()
+	if d := latencies(l); d != nil && !uneventful {
 		all = append(all, figure{
 			ID: l.ID + "-latency", Title: "Latencies at " + l.Loss() + " loss",
 			Text: fmt.Sprintf("How large a share of the messages took longer than a time; both axes are logarithmic. A transport without stalls falls straight down at the one-way delay (%s). "+
@@ -38,10 +44,10 @@ func levelFigures(l level) []figure {
 			Drawings: d,
 		})
 	}
-	if d := present(lateBars(l), togetherBars(l)); d != nil {
+	if d := present(lateBars(l), togetherBars(l)); d != nil && !uneventful {
 		all = append(all, figure{
 			ID: l.ID + "-signature", Title: "Late, and late together, at " + l.Loss() + " loss",
-			Text: "Left: the share of messages that were late; the diamond is theory's. Right: of the intervals in which anything was late, the share in which half of the channels or more were late at once. " +
+			Text: "First: the share of messages that were late; the diamond is theory's. Then: of the intervals in which anything was late, the share in which half of the channels or more were late at once. " +
 				"That is the signature of head-of-line blocking: near 1, one lost packet stops channels that have nothing to do with it; near 0, it stops its own channel alone.",
 			Drawings: d,
 		})
@@ -61,6 +67,37 @@ func levelFigures(l level) []figure {
 		})
 	}
 	return all
+}
+
+// uneventful tells whether nothing was lost by chance, and nothing late.
+func (l level) uneventful() bool {
+	if l.Condition.Link.Loss > 0 || l.Condition.Link.Burst.Good > 0 {
+		return false
+	}
+	for _, c := range l.Cells {
+		if c.Late.N > 0 && c.Late.Mean > 0 || c.Problem != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// control says of an uneventful level what there is to say.
+func (l level) control() string {
+	least, most := math.Inf(1), math.Inf(-1)
+	for _, c := range l.Cells {
+		if c.P50.N > 0 {
+			least, most = min(least, c.P50.Mean), max(most, c.P50.Mean)
+		}
+	}
+	if least > most {
+		return "No message was measured here."
+	}
+	medians := inMilliseconds(least, least)
+	if to := inMilliseconds(most, most); to != medians {
+		medians = "from " + medians + " to " + to
+	}
+	return fmt.Sprintf("The control: nothing was late. Medians were %s ms, and the way itself takes %s.", medians, duration(l.Condition.Link.Delay))
 }
 
 func timelineFigure(l level) []figure {

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 
@@ -20,10 +21,16 @@ var pageSource string
 var pageCSS string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"tight": tight,
 	"plot": func(figure string, n int, d *drawing) template.HTML {
 		return template.HTML(d.inline(figure + "-" + strconv.Itoa(n))) // its texts are escaped by the drawing
 	},
 }).Parse(pageSource))
+
+var numberWithUnit = regexp.MustCompile(`(\d) (%|(?:ms|µs|s|min|B|kB|Mbit/s|kbit/s)\b)`)
+
+// tight keeps numbers and their units in one line.
+func tight(s string) string { return numberWithUnit.ReplaceAllString(s, "$1\u00a0$2") }
 
 // A page is what the template shows.
 type page struct {
@@ -59,6 +66,7 @@ type scenarioPart struct {
 
 type levelPart struct {
 	ID, Loss string
+	Control  string // in place of figures
 	Figures  []figure
 }
 
@@ -116,10 +124,19 @@ func newScenarioPart(sc scenario) scenarioPart {
 		ID: sc.ID, Title: sc.Title, Text: describe(sc), Realised: sc.realised(),
 		Troubles: troubles(sc), Late: lateFigure(sc), Grids: grids(sc),
 	}
+	explained := map[string]string{} // a text, and the figure that has it
 	for _, l := range sc.Levels {
-		if figures := levelFigures(l); figures != nil {
-			part.Levels = append(part.Levels, levelPart{ID: l.ID, Loss: l.Loss(), Figures: figures})
+		of := levelPart{ID: l.ID, Loss: l.Loss(), Figures: levelFigures(l)}
+		if l.uneventful() {
+			of.Control = l.control()
 		}
+		for i := range of.Figures {
+			f := &of.Figures[i]
+			if f.Reading = explained[f.Text]; f.Reading == "" {
+				explained[f.Text] = f.ID
+			}
+		}
+		part.Levels = append(part.Levels, of)
 	}
 	return part
 }

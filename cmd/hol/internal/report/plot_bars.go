@@ -45,7 +45,7 @@ func (s bars) draw(cells []lab.Cell) *drawing {
 	if most == 0 {
 		most = 1
 	}
-	const height, top, left = 18.0, 22.0, 82.0
+	const height, top, left = 18.0, 22.0, 94.0
 	d := draw(panelWidth, top+height*float64(rows)+6, s.title, "")
 	x := axis{0, most, left, panelWidth - 66, linear}
 	d.text("strong", start, 0, 8, s.title)

@@ -57,7 +57,7 @@ func lateOf(s scenario, f family, all []series, most float64) *drawing {
 	var desc strings.Builder
 	d := draw(panelWidth, 236, fmt.Sprintf("Late share against loss, %s", f), "")
 	top := s.Levels[len(s.Levels)-1].Condition.Link.Loss
-	x := axis{0, top, 40, panelWidth - 92, linear}
+	x := axis{0, top, 40, panelWidth - 104, linear}
 	y := axis{0, most, 204, 24, root}
 	d.text("family "+f.class(), start, 0, 8, f.String())
 	last := 1e9

@@ -44,20 +44,25 @@ func latency(l level, f family, cells []lab.Cell, least, most float64) *drawing 
 		fmt.Fprintf(&desc, "%s: median %s ms, p99 %s ms, %s %% late. ", lookOf(c.Transport).Title,
 			unit(inMilliseconds).mean(c.P50), unit(inMilliseconds).mean(c.P99), unit(inPercent).mean(c.Late))
 	}
-	d := draw(panelWidth, 236, fmt.Sprintf("Latencies of %s at %s loss", f, l.Loss()), strings.TrimSpace(desc.String()))
+	d := draw(panelWidth, 250, fmt.Sprintf("Latencies of %s at %s loss", f, l.Loss()), strings.TrimSpace(desc.String()))
 	x := axis{least, most, 40, panelWidth - 8, math.Log10}
-	y := axis{floor, 1, 204, 26, math.Log10}
+	y := axis{floor, 1, 218, 44, math.Log10}
 	d.text("family "+f.class(), start, 0, 8, f.String())
+	link := l.Condition.Link
 	for _, v := range []float64{1, .1, .01, .001} {
 		d.line("grid", x.a, y.at(v), x.b, y.at(v))
 		d.text("", end, x.a-5, y.at(v), plain(v*100)+" %")
 	}
-	for _, v := range nice(least, most) {
+	delay := milliseconds(link.Delay)
+	marks := slices.DeleteFunc(nice(least, most), func(v float64) bool { return v > delay/1.35 && v < delay*1.35 })
+	marks = append(marks, delay)
+	slices.Sort(marks)
+	for _, v := range marks {
 		d.line("grid", x.at(v), y.a, x.at(v), y.b)
 	}
-	ticks(d, x, y.a, nice(least, most))
+	ticks(d, x, y.a, marks)
 	d.line("axis", x.a, y.a, x.b, y.a)
-	for i, v := range []float64{lateAfter(l.Condition.Link), veryLateAfter(l.Condition.Link)} {
+	for i, v := range []float64{lateAfter(link), veryLateAfter(link)} {
 		if v >= most {
 			continue
 		}
@@ -78,11 +83,11 @@ func latency(l level, f family, cells []lab.Cell, least, most float64) *drawing 
 			at := points[len(points)-1]
 			d.path("never "+f.class(), [][2]float64{at, {x.b, at[1]}})
 		}
-		row := y.b + 20 + 14*float64(i)
-		d.path(class, [][2]float64{{x.b - 104, row}, {x.b - 82, row}})
-		d.text("ink", start, x.b-77, row, look.Short)
+		left, row := 108+122*float64(i%2), 8+15*float64(i/2)
+		d.path(class, [][2]float64{{left, row}, {left + 24, row}})
+		d.text("ink", start, left+30, row, look.Short)
 	}
-	d.text("", start, x.a, 229, "ms from the scheduled time to the arrival")
+	d.text("", start, x.a, 243, "ms from the scheduled time to the arrival")
 	return d
 }
 

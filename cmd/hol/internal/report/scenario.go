@@ -99,7 +99,7 @@ func name(all []scenario) {
 	ids := map[string]int{}
 	for i := range all {
 		c := all[i].Base
-		parts := []string{string(c.Workload.Kind) + ", " + way(c.Direction)}
+		parts := []string{kindTitle(c.Workload.Kind) + ", " + way(c.Direction)}
 		for _, feature := range features {
 			for j := range all {
 				other := all[j].Base
@@ -119,6 +119,20 @@ func name(all []scenario) {
 		}
 		all[i].ID = id
 	}
+}
+
+func kindTitle(k lab.Kind) string {
+	if k == lab.RPC {
+		return "RPC"
+	}
+	return capital(string(k))
+}
+
+func capital(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 func way(d lab.Direction) string {
@@ -192,7 +206,7 @@ func describe(s scenario) string {
 	if c.Workload.Kind == lab.Mixed {
 		b.WriteString(" beside one bulk transfer")
 	}
-	fmt.Fprintf(&b, ", %s; measured for %s", way(c.Direction), duration(c.Workload.Duration))
+	fmt.Fprintf(&b, ", measured for %s", duration(c.Workload.Duration))
 	fmt.Fprintf(&b, ". Link: %s, %s, %s", delays(c), bandwidth(c), odds(c))
 	if extra := bursts(c); extra != "" {
 		b.WriteString(", " + extra)
@@ -202,8 +216,7 @@ func describe(s scenario) string {
 		losses[i] = plain(l.Condition.Link.Loss * 100)
 	}
 	fmt.Fprintf(&b, "; packets lost independently: %s %%, in both directions.", strings.Join(losses, ", "))
-	text := b.String()
-	return strings.ToUpper(text[:1]) + text[1:]
+	return capital(b.String())
 }
 
 // lateAfter and veryLateAfter are the latencies in milliseconds beyond which a

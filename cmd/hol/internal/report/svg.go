@@ -122,7 +122,7 @@ func (d *drawing) mark(class string, variant int, x, y float64) {
 
 // inline is the drawing as an element of a page; id must be unique in it.
 func (d *drawing) inline(id string) string {
-	return fmt.Sprintf(`<svg class="plot" viewBox="0 0 %s %s" role="img" aria-labelledby="%[3]s-t %[3]s-d"><title id="%[3]s-t">%s</title><desc id="%[3]s-d">%s</desc>`+"\n%s</svg>",
+	return fmt.Sprintf(`<svg class="plot" viewBox="0 0 %s %s" role="img" aria-labelledby="%[3]s-t %[3]s-d"><title id="%[3]s-t">%[4]s</title><desc id="%[3]s-d">%[5]s</desc>`+"\n%[6]s</svg>",
 		coordinate(d.width), coordinate(d.height), id, html.EscapeString(d.title), html.EscapeString(d.desc), d.b.String())
 }
 
