@@ -257,8 +257,8 @@ type answerer struct {
 }
 
 // answerCalls answers the calls of the channel with handle until the channel ends
-// or Close. log, which may be nil, is told if it ends otherwise than by the
-// peer's Close.
+// or Close. log, which may be nil, is told if it ends otherwise than by
+// Close at one of its ends.
 func answerCalls(channel Channel, handle func(request []byte) (response []byte), log *slog.Logger) *answerer {
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &answerer{
@@ -284,7 +284,8 @@ func (a *answerer) Close() error {
 func (a *answerer) run(ctx context.Context) {
 	err := serveChunks(ctx, a.channel, a.wake, a.next, a.receive)
 	a.wg.Wait()
-	if a.log != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, io.EOF) {
+	quiet := errors.Is(err, context.Canceled) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed)
+	if a.log != nil && !quiet {
 		a.log.Warn("a channel of calls ended", "error", err)
 	}
 	a.cancel()

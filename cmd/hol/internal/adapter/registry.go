@@ -28,7 +28,12 @@ var sessions = []Adapter{
 	wtH2Datagrams,
 }
 
-var websockets = []Adapter{}
+var websockets = []Adapter{
+	webSocketOne,
+	webSocketPerChannel,
+	webSocketsH2,
+	webSocketsH3,
+}
 
 var dataChannels = []Adapter{}
 

@@ -24,7 +24,7 @@ type messagePipe interface {
 }
 
 const (
-	// maxVirtual bounds the channels of each of the four kinds, ended ones
+	// maxVirtual bounds the channels of each of the kinds, ended ones
 	// included.
 	maxVirtual = 1 << 10
 	// maxQueued bounds the received messages of a channel that drops, as the
@@ -42,7 +42,9 @@ const (
 const (
 	serverOpened = 1 << iota
 	forBulk
-	kinds = 1 << iota
+	forCalls
+	kinds    = 1 << iota
+	kindBits = iota - 1
 )
 
 var errVirtual = errors.New("malformed message on virtual channels")
@@ -52,7 +54,7 @@ var errVirtual = errors.New("malformed message on virtual channels")
 // channel. Nothing announces a channel: the first that one end opens is the first
 // that the other accepts, which may be before or after.
 //
-//	message = uvarint(number<<3 | kind<<1 | end) payload
+//	message = uvarint(number<<4 | kind<<1 | end) payload
 //
 // With end there is no payload: the sender has closed the channel.
 //
@@ -117,6 +119,17 @@ func (v *virtual) AcceptBulk(context.Context) (Channel, error) {
 	return v.next(&v.accepted, v.kind(forBulk)^serverOpened)
 }
 
+// OpenCalls opens the next channel of this end for calls. It does not wait.
+func (v *virtual) OpenCalls(context.Context) (Channel, error) {
+	return v.next(&v.opened, v.kind(forCalls))
+}
+
+// AcceptCalls returns the other end of the peer's next channel for calls. It does
+// not wait.
+func (v *virtual) AcceptCalls(context.Context) (Channel, error) {
+	return v.next(&v.accepted, v.kind(forCalls)^serverOpened)
+}
+
 func (v *virtual) kind(k int) int {
 	if v.server {
 		k |= serverOpened
@@ -138,7 +151,7 @@ func (v *virtual) next(counters *[kinds]uint64, kind int) (Channel, error) {
 		return nil, fmt.Errorf("more than %d virtual channels", maxVirtual)
 	}
 	counters[kind]++
-	return v.channelLocked(n<<2 | uint64(kind)), nil
+	return v.channelLocked(n<<kindBits | uint64(kind)), nil
 }
 
 func (v *virtual) channelLocked(key uint64) *virtualChannel {
@@ -201,7 +214,7 @@ func (v *virtual) receive(ctx context.Context) {
 
 func (v *virtual) deliver(ctx context.Context, message []byte) error {
 	prefix, n := binary.Uvarint(message)
-	if n <= 0 || n > virtualPrefix || prefix>>3 >= maxVirtual {
+	if n <= 0 || n > virtualPrefix || prefix>>(kindBits+1) >= maxVirtual {
 		return fmt.Errorf("%w: its channel's number", errVirtual)
 	}
 	payload, end := message[n:], prefix&1 != 0

@@ -123,7 +123,7 @@ func TestVirtualBounds(t *testing.T) {
 		})
 	}
 	data := func(number, kind uint64, size int) []byte {
-		return append(binary.AppendUvarint(nil, number<<3|kind<<1), make([]byte, size)...)
+		return append(binary.AppendUvarint(nil, number<<4|kind<<1), make([]byte, size)...)
 	}
 
 	malformed := []struct {
