@@ -11,9 +11,6 @@ import (
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
 )
 
-// clean is a link that loses nothing.
-func clean() lab.Link { return lab.Link{Delay: 5 * time.Millisecond, MTU: 1500} }
-
 // connect returns the client's and the server's end of a TCP connection.
 func connect(t testing.TB, l *Link) (client, server net.Conn) {
 	t.Helper()
