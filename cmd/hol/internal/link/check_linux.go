@@ -58,7 +58,7 @@ func tryUserNamespace() error {
 		cmd.Wait()
 		return errors.New("link: a program ran that cannot exist")
 	}
-	return whyNoUserNamespace(err)
+	return whyNoUserNamespace(err, sysctlRoot)
 }
 
 // inNamespaces are for a process that is root in a user namespace and has a
@@ -96,10 +96,14 @@ var forbidding = []struct{ name, forbids, allows string }{
 	{"kernel.apparmor_restrict_unprivileged_userns", "1", "0"},
 }
 
-func whyNoUserNamespace(err error) error {
+// sysctlRoot is where the kernel shows its settings.
+const sysctlRoot = "/proc/sys"
+
+// whyNoUserNamespace reads the settings below root.
+func whyNoUserNamespace(err error, root string) error {
 	var commands []string
 	for _, s := range forbidding {
-		b, readErr := os.ReadFile("/proc/sys/" + strings.ReplaceAll(s.name, ".", "/"))
+		b, readErr := os.ReadFile(root + "/" + strings.ReplaceAll(s.name, ".", "/"))
 		if readErr == nil && strings.TrimSpace(string(b)) == s.forbids {
 			commands = append(commands, "sysctl -w "+s.name+"="+s.allows)
 		}

@@ -52,7 +52,7 @@ func enter() error {
 	signal.Notify(signals, unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
 	if err := cmd.Start(); err != nil {
 		signal.Stop(signals)
-		return whyNoUserNamespace(err)
+		return whyNoUserNamespace(err, sysctlRoot)
 	}
 	go func() { // ends with this process
 		for s := range signals {

@@ -25,7 +25,7 @@ const farthestAllowed = 2.3
 func uniformShare(x float64) float64 { return min(max(x, 0), 1) }
 
 func TestDrawUniform(t *testing.T) {
-	const n = 100_000
+	const n = 20_000
 	for s := range streams {
 		for _, seed := range []uint64{0, 1, 2, math.MaxUint64} {
 			for way := range 2 {
