@@ -24,12 +24,14 @@
 //     recovers from another loss already (RFC 8985 Section 6.2.1). At the latest
 //     the retransmission timeout, of RTT + 200 ms on Linux. A retransmission
 //     that was lost is known to be once a segment sent after it was received.
-//   - quic: three later packets were acknowledged, or any and 9/8 of the RTT
-//     have passed (RFC 9002 Section 6.1); every second packet is acknowledged,
-//     or after 25 ms. With nothing behind it, a probe after RTT + 25 ms + 1 ms
-//     (RFC 9002 Section 6.2). A retransmission is a new packet like any other.
-//   - sctp: as tcp at first, but a chunk is retransmitted fast only once (RFC
-//     9260 Section 7.2.4): then the timer, which is at least 1 s.
+//   - quic: three later packets were acknowledged, or one and 9/8 of the RTT
+//     have passed (RFC 9002 Section 6.1); a packet behind a gap is acknowledged
+//     at once (RFC 9000 Section 13.2.1). With nothing behind it, a probe after
+//     RTT + 25 ms + 1 ms (RFC 9002 Section 6.2). A retransmission is a new packet
+//     like any other.
+//   - sctp: one later chunk was received, since pion applies RACK without a
+//     reordering window; but a chunk is retransmitted fast only once (RFC 9260
+//     Section 7.2.4): then the timer, which is at least 1 s.
 //
 // What it leaves out:
 //

@@ -37,10 +37,9 @@ const (
 	tcpMinRTO = 200 * time.Millisecond
 	// sctpMinRTO is RTO.Min of RFC 9260 Section 16.
 	sctpMinRTO = time.Second
-	// quicAckDelay is how long a receiver may wait for a second packet to
-	// acknowledge, and quicAckEvery how many it acknowledges at least.
+	// quicAckDelay is how long a receiver may wait with an acknowledgement (RFC
+	// 9000 Section 18.2).
 	quicAckDelay = 25 * time.Millisecond
-	quicAckEvery = 2
 	// granularity is the least variation that QUIC adds to a probe's timer.
 	granularity = time.Millisecond
 	// threshold is after how many later packets each of them takes one for lost.
@@ -88,32 +87,25 @@ func tcpDelays(f flow, detection time.Duration) (delays [maxLosses]time.Duration
 }
 
 func quic(f flow, _ float64) []lossCase {
-	// The packet behind the lost one may be the first or the second of those that
-	// are acknowledged together.
-	cases := make([]lossCase, 0, quicAckEvery)
-	for n := 1; n <= quicAckEvery; n++ {
-		c := lossCase{share: 1.0 / quicAckEvery}
-		acknowledged := min(f.after(n), f.spacing+quicAckDelay)
-		detection := min(max(acknowledged, f.rtt/8), max(f.after(threshold), acknowledged))
-		for k := range c.delays {
-			c.delays[k] = time.Duration(k+1) * (f.rtt + detection)
-		}
-		// A probe carries what was lost. Every packet sent meanwhile puts it off,
-		// and each one doubles the time to the next.
-		if probe := f.rtt + quicAckDelay + granularity; f.spacing >= probe {
-			for k := range c.delays {
-				c.delays[k] = (2<<k - 1) * probe
-			}
-		}
-		cases = append(cases, c)
+	c := lossCase{share: 1}
+	detection := min(max(f.spacing, f.rtt/8), f.after(threshold))
+	for k := range c.delays {
+		c.delays[k] = time.Duration(k+1) * (f.rtt + detection)
 	}
-	return cases
+	// A probe carries what was lost. Every packet sent meanwhile puts it off, and
+	// each one doubles the time to the next.
+	if probe := f.rtt + quicAckDelay + granularity; f.spacing >= probe {
+		for k := range c.delays {
+			c.delays[k] = (2<<k - 1) * probe
+		}
+	}
+	return []lossCase{c}
 }
 
 func sctp(f flow, _ float64) []lossCase {
 	c := lossCase{share: 1}
 	timeout := sctpMinRTO
-	c.delays[0] = min(f.rtt+f.segments(), timeout)
+	c.delays[0] = min(f.rtt+f.spacing, timeout)
 	for k := 1; k < maxLosses; k++ {
 		// The timer runs from the last acknowledgement that let the window
 		// advance, a round trip after the packet before the lost one.

@@ -1,0 +1,321 @@
+package theory
+
+import (
+	"container/heap"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/towpath-go/towpath/cmd/hol/internal/adapter"
+	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
+)
+
+// The simulation lets every packet, acknowledgement and timer of an idealised
+// connection happen: an unlimited window, no lost acknowledgement, one packet a
+// message. It knows protocols' rules and none of the formulas.
+
+// ends is what the ends need for a message.
+const ends = 100 * time.Microsecond
+
+type transmission struct {
+	message int
+	number  int // in the order of sending
+	at      time.Duration
+	first   bool
+	done    bool // acknowledged, or taken for lost
+}
+
+type happening struct {
+	at time.Duration
+	do func(now time.Duration)
+	n  int // the order of equals
+}
+
+type agenda []happening
+
+func (a agenda) Len() int { return len(a) }
+func (a agenda) Less(i, j int) bool {
+	return a[i].at < a[j].at || a[i].at == a[j].at && a[i].n < a[j].n
+}
+func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
+func (a *agenda) Push(x any)   { *a = append(*a, x.(happening)) }
+func (a *agenda) Pop() any {
+	last := (*a)[len(*a)-1]
+	*a = (*a)[:len(*a)-1]
+	return last
+}
+
+const (
+	unsent   = time.Duration(-2)
+	underway = time.Duration(-1)
+)
+
+// connection is one transport connection.
+type connection struct {
+	rtt     time.Duration
+	loss    float64
+	random  *rand.Rand
+	agenda  agenda
+	count   int
+	arrived []time.Duration // of each message, unsent or underway before
+	flight  []*transmission // not done, in the order of sending
+	sent    int
+	lost    int
+	// detect is called for every acknowledgement, with the transmission that it
+	// says has arrived; timers and recovery are its business.
+	detect func(c *connection, now time.Duration, t *transmission)
+	armed  func(c *connection, t *transmission) // after each sending
+	// For tcp and sctp; fastOnce says that a retransmission is not taken for lost
+	// but by the timer (RFC 9260 Section 7.2.4), and no window is waited for.
+	fastOnce   bool
+	recovering bool
+	recoverTo  int          // the message up to which
+	cumulative int          // the first message that is not acknowledged
+	sacked     map[int]bool // messages beyond that are
+	newest     *transmission
+}
+
+func (c *connection) at(at time.Duration, do func(now time.Duration)) {
+	c.count++
+	heap.Push(&c.agenda, happening{at, do, c.count})
+}
+
+func (c *connection) send(now time.Duration, message int) *transmission {
+	t := &transmission{message: message, number: c.sent, at: now, first: c.arrived[message] == unsent}
+	if t.first {
+		c.arrived[message] = underway
+	}
+	c.sent++
+	c.flight = append(c.flight, t)
+	if c.random.Float64() < c.loss {
+		c.lost++
+	} else {
+		c.at(now+c.rtt/2, func(now time.Duration) {
+			if c.arrived[message] < 0 {
+				c.arrived[message] = now
+			}
+			c.at(now+c.rtt/2, func(now time.Duration) {
+				c.detect(c, now, t)
+				c.flight = slices.DeleteFunc(c.flight, func(t *transmission) bool { return t.done })
+			})
+		})
+	}
+	if c.armed != nil {
+		c.armed(c, t)
+	}
+	return t
+}
+
+func (c *connection) again(now time.Duration, t *transmission) {
+	t.done = true
+	c.send(now, t.message)
+}
+
+// tcp follows RFC 8985 with the timer that makes up for no further segments
+// left out, and RFC 6298.
+func tcpDetect(c *connection, now time.Duration, t *transmission) {
+	t.done = true
+	c.sacked[t.message] = true
+	for c.sacked[c.cumulative] {
+		delete(c.sacked, c.cumulative)
+		c.cumulative++
+	}
+	if c.recovering && c.cumulative > c.recoverTo {
+		c.recovering = false
+	}
+	if c.newest == nil || t.number > c.newest.number {
+		c.newest = t
+	}
+	window := c.rtt / 4
+	if c.recovering || len(c.sacked) >= 3 || c.fastOnce {
+		window = 0
+	}
+	for _, u := range slices.Clone(c.flight) {
+		if !u.done && u.number < c.newest.number && now-u.at >= c.rtt+window && (u.first || !c.fastOnce) {
+			if !c.recovering {
+				c.recovering, c.recoverTo = true, highest(c)
+			}
+			c.again(now, u)
+		}
+	}
+}
+
+func highest(c *connection) int {
+	m := 0
+	for _, t := range c.flight {
+		m = max(m, t.message)
+	}
+	return m
+}
+
+func timeout(least time.Duration) func(c *connection, t *transmission) {
+	return func(c *connection, t *transmission) {
+		c.at(t.at+c.rtt+least, func(now time.Duration) {
+			if !t.done {
+				c.again(now, t)
+			}
+		})
+	}
+}
+
+// quic follows RFC 9002 Section 6.1.
+func quicDetect(c *connection, now time.Duration, t *transmission) {
+	t.done = true
+	if c.newest == nil || t.number > c.newest.number {
+		c.newest = t
+	}
+	for _, u := range slices.Clone(c.flight) {
+		switch {
+		case u.done || u.number > c.newest.number:
+		case u.number <= c.newest.number-3 || now-u.at >= c.rtt*9/8:
+			c.again(now, u)
+		default:
+			c.at(u.at+c.rtt*9/8, func(now time.Duration) {
+				if !u.done {
+					c.again(now, u)
+				}
+			})
+		}
+	}
+}
+
+// simulate returns the shares of messages later than half and one and a half
+// round trips, and of packets lost.
+func simulate(run lab.Run, traits adapter.Traits, seed uint64) (late, veryLate, lost float64) {
+	work := run.Workload
+	rtt := run.Link.RTT()
+	rounds := int(work.Duration / work.Interval)
+	connections := traits.Connections
+	if connections == 0 {
+		connections = work.Channels
+	}
+	each := work.Channels / connections // channels of a connection
+	messages, lateCount, veryLateCount, sent, dropped := 0, 0, 0, 0, 0
+	for k := range connections {
+		c := &connection{
+			rtt: rtt, loss: run.Link.Loss, random: rand.New(rand.NewPCG(seed, uint64(k))),
+			arrived: slices.Repeat([]time.Duration{unsent}, rounds*each), sacked: make(map[int]bool),
+		}
+		switch traits.Recovery {
+		case "tcp":
+			c.detect, c.armed = tcpDetect, timeout(tcpMinRTO)
+		case "quic":
+			c.detect = quicDetect
+		case "sctp":
+			// Its timer waits for the acknowledgement of what came before, as long
+			// as the round trip that the timeout adds.
+			c.detect, c.armed, c.fastOnce = tcpDetect, timeout(sctpMinRTO), true
+		}
+		scheduled := func(m int) time.Duration {
+			return time.Duration(m/each)*work.Interval + time.Duration(m%each)*work.Interval/time.Duration(each)
+		}
+		for m := range rounds * each {
+			c.at(scheduled(m), func(now time.Duration) { c.send(now, m) })
+		}
+		for c.agenda.Len() > 0 {
+			h := heap.Pop(&c.agenda).(happening)
+			h.do(h.at)
+		}
+		// What waits for what: latest[i] is when the last of those before arrived.
+		latest := make([]time.Duration, each)
+		for m, arrived := range c.arrived {
+			if arrived < 0 {
+				continue // its last packets were lost, and nothing followed
+			}
+			i := m % each
+			if traits.Shared {
+				i = 0
+			}
+			delivered := arrived
+			if traits.Shared || traits.Ordered {
+				latest[i] = max(latest[i], arrived)
+				delivered = latest[i]
+			}
+			messages++
+			latency := delivered - scheduled(m) + ends
+			if latency > rtt/2+rtt/2 {
+				lateCount++
+			}
+			if latency > rtt/2+3*rtt/2 {
+				veryLateCount++
+			}
+		}
+		sent += c.sent
+		dropped += c.lost
+	}
+	return float64(lateCount) / float64(messages), float64(veryLateCount) / float64(messages), float64(dropped) / float64(sent)
+}
+
+func TestSimulation(t *testing.T) {
+	const seeds, messages = 6, 8000
+	for _, c := range []struct {
+		name   string
+		traits adapter.Traits
+	}{
+		{"one TCP connection", oneTCP},
+		{"a TCP connection each", eachTCP},
+		{"QUIC, a message waits for itself", quicOnce},
+		{"QUIC, a stream each", quicStream},
+		{"SCTP, a stream each", sctpOrder},
+	} {
+		for _, channels := range []int{2, 8} {
+			for _, loss := range []float64{.01, .03} {
+				t.Run(fmt.Sprintf("%s, %d channels, %v", c.name, channels, loss), func(t *testing.T) {
+					run := light()
+					run.Workload.Channels = channels
+					run.Workload.Duration = time.Duration(messages/channels) * run.Workload.Interval
+					run.Link.Loss = loss
+					f, ok := newFlow(run, c.traits)
+					if !ok {
+						t.Fatal("no flow")
+					}
+					var late, veryLate series
+					for seed := range uint64(seeds) {
+						gotLate, gotVeryLate, lost := simulate(run, c.traits, seed)
+						late.add(gotLate, f.share(lost, f.rtt/2))
+						veryLate.add(gotVeryLate, f.share(lost, 3*f.rtt/2))
+					}
+					// The deviation of the mean of six is known by a quarter or so.
+					late.check(t, "late", .02)
+					veryLate.check(t, "very late", .3)
+				})
+			}
+		}
+	}
+}
+
+// series compares what was simulated with what was predicted, seed by seed.
+type series struct{ got, want []float64 }
+
+func (s *series) add(got, want float64) {
+	s.got = append(s.got, got)
+	s.want = append(s.want, want)
+}
+
+// check allows the prediction to be off by so much of itself, and six
+// deviations of the mean difference.
+func (s *series) check(t *testing.T, what string, off float64) {
+	t.Helper()
+	n := float64(len(s.got))
+	got, want, difference, squares := 0.0, 0.0, 0.0, 0.0
+	for i := range s.got {
+		got += s.got[i] / n
+		want += s.want[i] / n
+		difference += (s.got[i] - s.want[i]) / n
+	}
+	for i := range s.got {
+		d := s.got[i] - s.want[i] - difference
+		squares += d * d
+	}
+	deviation := math.Sqrt(squares / (n - 1) / n)
+	t.Logf("%s %.5f, predicted %.5f, deviation %.5f", what, got, want, deviation)
+	if math.Abs(difference) > off*want+6*deviation {
+		t.Errorf("%s %v, predicted %v", what, got, want)
+	}
+	if deviation > want/2 && want > .005 {
+		t.Errorf("%s: the simulation is too short to tell", what)
+	}
+}
