@@ -7,7 +7,7 @@ const Undelivered = time.Duration(-1)
 
 // Sample is one scheduled message, call or object.
 type Sample struct {
-	Channel int `json:"c"`
+	Channel int `json:"c"` // of a page's objects: which
 	// Scheduled is when it was to be sent, counted from the end of the warm-up.
 	Scheduled time.Duration `json:"t"`
 	// Latency is the time from then to its arrival: of a message or of the
@@ -72,12 +72,23 @@ type Bulk struct {
 	Duration time.Duration `json:"duration"`
 }
 
-// CPU is processor time: user and system, of the whole run's process. Router is
-// the router thread's part, which is not in Ends.
+// CPU is processor time, user and system, over the measured time. Ends is the
+// run's process without its router thread: both applications, their libraries and
+// runtime, and what the kernel did for them when they called it. Router is the
+// router thread's, and with it the kernel's work on arriving packets, which is
+// done as the router hands them over.
 type CPU struct {
 	Ends   time.Duration `json:"ends"`
 	Router time.Duration `json:"router"`
 	Wall   time.Duration `json:"wall"` // the time over which they were counted
+}
+
+// Dropped counts messages that the transport gave up at either end, without the
+// link's doing, from the beginning of the run: queues that were Full, and messages
+// that were too old.
+type Dropped struct {
+	Full    uint64 `json:"full"`
+	Expired uint64 `json:"expired"`
 }
 
 // MaxDrops bounds the Drops of a Result.
@@ -106,7 +117,11 @@ type Result struct {
 	CPU      CPU      `json:"cpu"`
 	// Drops are the packets that the link dropped in the measured time and the
 	// drain, in order, at most MaxDrops.
-	Drops []Drop `json:"drops,omitempty"`
+	Drops   []Drop  `json:"drops,omitempty"`
+	Dropped Dropped `json:"dropped"`
+	// Duplicates are messages that arrived more than once, which is an error of the
+	// run on a reliable transport.
+	Duplicates int `json:"duplicates,omitempty"`
 	// CC is the congestion control that the kernel reports for the TCP sockets
 	// of the run, or "" if it had none.
 	CC       string `json:"cc,omitempty"`
