@@ -3,6 +3,7 @@ package stats
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/towpath-go/towpath/cmd/hol/internal/adapter"
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
@@ -17,6 +18,9 @@ func Assemble(results []lab.Result) lab.Study {
 	for i := range groups {
 		g := &groups[i]
 		g.cell, g.runs = newCell(g.results, 0)
+		if g.failed = failures(g); len(g.failed) > 0 && g.cell.Problem == "" {
+			g.cell.Problem = "without loss " + strings.Join(g.failed, ", ")
+		}
 		study.Cells = append(study.Cells, g.cell)
 		for _, run := range g.runs {
 			l := run.result.Lateness
@@ -39,6 +43,7 @@ type cellGroup struct {
 	key       string // of the condition
 	cell      lab.Cell
 	runs      []measured
+	failed    []string // what a control that failed found
 }
 
 // group divides the results by cell, in the order of a study.

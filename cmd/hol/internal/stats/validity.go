@@ -42,7 +42,9 @@ const firstFlight = 10
 func problems(groups []cellGroup) []string {
 	var all []string
 	for _, g := range groups {
-		all = append(all, control(g)...)
+		if len(g.failed) > 0 {
+			all = append(all, control(g))
+		}
 	}
 	all = append(all, missingControls(groups)...)
 	var said said
@@ -50,7 +52,7 @@ func problems(groups []cellGroup) []string {
 		if g.condition.Link.BlockUDP && g.adapter.UDP {
 			continue
 		}
-		if g.cell.Problem != "" {
+		if g.cell.Problem != "" && len(g.failed) == 0 {
 			said.add(g, g.cell.Problem)
 		} else if s := missingSeeds(g); s != "" {
 			said.add(g, s)
@@ -71,34 +73,28 @@ func checkable(c lab.Condition) bool {
 		work.MaxSize <= firstFlight*(max(link.MTU, 1280)-100)
 }
 
-// control says what is wrong with runs without loss.
-func control(g cellGroup) []string {
+// failures says what is wrong with runs without loss.
+func failures(g *cellGroup) []string {
 	link := g.condition.Link
 	if !link.Lossless() || link.Rate != 0 || len(g.runs) == 0 || link.BlockUDP && g.adapter.UDP {
 		return nil
 	}
 	var wrong []string
-	sent, arrived, lateCount, waited := 0, 0, 0, 0
-	var worst, want time.Duration // of the medians
+	sent, arrived, lateCount := 0, 0, 0
+	worst, want := time.Duration(-1), base(g.runs[0].result.Run) // of the medians
 	for _, run := range g.runs {
 		sent += run.sent
 		arrived += len(run.arrived)
 		lateCount += run.lateCount
-		for _, s := range run.result.Samples {
-			if s.Waited > tolerance {
-				waited++
-			}
-		}
-		want = base(run.result.Run)
 		if len(run.arrived) > 0 {
-			if p50 := percentile(run.arrived, .5); worst == 0 || (p50-want).Abs() > (worst-want).Abs() {
+			if p50 := percentile(run.arrived, .5); worst < 0 || (p50-want).Abs() > (worst-want).Abs() {
 				worst = p50
 			}
 		}
 	}
 	if checkable(g.condition) {
 		allowed := tolerance * time.Duration(want/link.Delay)
-		if worst != 0 && (worst-want).Abs() > allowed {
+		if worst >= 0 && (worst-want).Abs() > allowed {
 			wrong = append(wrong, fmt.Sprintf("the median latency of a run was %.1f ms instead of %.1f ms ± %.0f ms",
 				milliseconds(worst), milliseconds(want), milliseconds(allowed)))
 		}
@@ -116,14 +112,26 @@ func control(g cellGroup) []string {
 	if g.condition.Workload.Kind == lab.Page && g.cell.Page.N == 0 {
 		wrong = append(wrong, "no page was completed")
 	}
-	if len(wrong) == 0 {
-		return nil
+	return wrong
+}
+
+// control says that a control failed, and whether the sender was to blame.
+func control(g cellGroup) string {
+	sentence := fmt.Sprintf("The control of %s (%s) failed: without loss %s.",
+		g.adapter.Title, situation(g.condition), strings.Join(g.failed, ", "))
+	sent, waited := 0, 0
+	for _, run := range g.runs {
+		sent += run.sent
+		for _, s := range run.result.Samples {
+			if s.Waited > tolerance {
+				waited++
+			}
+		}
 	}
-	sentence := fmt.Sprintf("The control of %s (%s) failed: without loss %s.", g.adapter.Title, situation(g.condition), strings.Join(wrong, ", and "))
 	if waited > 0 {
 		sentence += fmt.Sprintf(" %s handed to the transport more than %.0f ms after the time.", of(waited, sent), milliseconds(tolerance))
 	}
-	return []string{sentence + " Something other than the link delays or loses messages here: do not trust this study."}
+	return sentence + " Something other than the link delays or loses messages here: do not trust this study."
 }
 
 // missingControls names the transports whose conditions with loss have no
