@@ -24,6 +24,7 @@ var columns = []column{
 	{"late_share", "late %", inPercent, func(c *lab.Cell) *lab.Estimate { return &c.Late }},
 	{"very_late_share", "very late %", inPercent, func(c *lab.Cell) *lab.Estimate { return &c.VeryLate }},
 	{"theory_late_share", "theory %", inPercent, func(c *lab.Cell) *lab.Estimate { return &c.Theory }},
+	{"theory_very_late_share", "very late by theory %", inPercent, func(c *lab.Cell) *lab.Estimate { return &c.TheoryVeryLate }},
 	{"together_share", "together", inShare, func(c *lab.Cell) *lab.Estimate { return &c.Together }},
 	{"delivered_share", "delivered %", inPercent, func(c *lab.Cell) *lab.Estimate { return &c.Delivered }},
 	{"goodput_bit_per_s", "goodput kbit/s", inKilobits, func(c *lab.Cell) *lab.Estimate { return &c.Goodput }},

@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"math"
+
+	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
 )
 
 // A figure is drawings that belong together, with the text that explains them.
@@ -22,10 +24,10 @@ func lateFigure(s scenario) []figure {
 	}
 	return []figure{{
 		ID: s.ID + "-late", Title: "How many messages are late, against the loss",
-		Text: fmt.Sprintf("Each mark is the share of all messages sent that came more than %s ms after their scheduled time: the way itself (%s) and half a round trip. "+
+		Text: fmt.Sprintf("Each mark is the share of all messages sent that came more than %s ms after their scheduled time: %s (%s) and half a round trip. "+
 			"Bars are 95 %% confidence intervals over the seeds. Dotted lines are what the loss alone predicts if a lost packet holds up every message behind it in the same ordered flow until it is sent again. "+
 			"The vertical axis is bent (square root) to show small shares; grey lines are the other families. Messages that never came are not late; they are missing from what was delivered.",
-			plain(lateAfter(s.Base.Link)), duration(s.Base.Link.Delay)),
+			plain(lateAfter(s.Base)), journey(s.Base), duration(base(s.Base))),
 		Drawings: d,
 	}}
 }
@@ -37,16 +39,16 @@ func levelFigures(l level) []figure {
 	uneventful := l.uneventful()
 	if d := latencies(l); d != nil && !uneventful {
 		all = append(all, figure{
-			ID: l.ID + "-latency", Title: "Latencies at " + l.Loss() + " loss",
-			Text: fmt.Sprintf("How large a share of the messages took longer than a time; both axes are logarithmic. A transport without stalls falls straight down at the one-way delay (%s). "+
+			ID: l.ID + "-latency", Title: "Latencies " + l.At(),
+			Text: fmt.Sprintf("How large a share of the messages took longer than a time; both axes are logarithmic. A transport without stalls falls straight down at the time of %s (%s). "+
 				"A shoulder to the right is messages that waited for a packet to be sent again: its height is how many, its reach how long. A dotted line to the right edge is the share that never came.",
-				duration(l.Condition.Link.Delay)),
+				journey(l.Condition), duration(base(l.Condition))),
 			Drawings: d,
 		})
 	}
 	if d := present(lateBars(l), togetherBars(l)); d != nil && !uneventful {
 		all = append(all, figure{
-			ID: l.ID + "-signature", Title: "Late, and late together, at " + l.Loss() + " loss",
+			ID: l.ID + "-signature", Title: "Late, and late together, " + l.At(),
 			Text: "First: the share of messages that were late; the diamond is theory's. Then: of the intervals in which anything was late, the share in which half of the channels or more were late at once. " +
 				"That is the signature of head-of-line blocking: near 1, one lost packet stops channels that have nothing to do with it; near 0, it stops its own channel alone.",
 			Drawings: d,
@@ -54,14 +56,14 @@ func levelFigures(l level) []figure {
 	}
 	if d := present(bulkBars(l)); d != nil {
 		all = append(all, figure{
-			ID: l.ID + "-bulk", Title: "The bulk transfer at " + l.Loss() + " loss",
+			ID: l.ID + "-bulk", Title: "The bulk transfer " + l.At(),
 			Text:     "What one transfer achieved beside the timed messages. Compare it with how late those were: a transport can buy one with the other.",
 			Drawings: d,
 		})
 	}
 	if d := present(pageBars(l)); d != nil {
 		all = append(all, figure{
-			ID: l.ID + "-page", Title: "Whole pages at " + l.Loss() + " loss",
+			ID: l.ID + "-page", Title: "Whole pages " + l.At(),
 			Text:     "The mean time from asking for all objects of a page at once until the last one had come.",
 			Drawings: d,
 		})
@@ -71,8 +73,8 @@ func levelFigures(l level) []figure {
 
 // uneventful tells whether nothing was lost by chance, and nothing late.
 func (l level) uneventful() bool {
-	if l.Condition.Link.Loss > 0 || l.Condition.Link.Burst.Good > 0 {
-		return false
+	if !l.Condition.Link.Lossless() || l.Condition.Workload.Kind == lab.Page || l.Condition.Workload.Kind == lab.Mixed {
+		return false // the last two have more to show
 	}
 	for _, c := range l.Cells {
 		if c.Late.N > 0 && c.Late.Mean > 0 || c.Problem != "" {
@@ -97,7 +99,7 @@ func (l level) control() string {
 	if to := inMilliseconds(most, most); to != medians {
 		medians = "from " + medians + " to " + to
 	}
-	return fmt.Sprintf("The control: nothing was late. Medians were %s ms, and the way itself takes %s.", medians, duration(l.Condition.Link.Delay))
+	return fmt.Sprintf("The control: nothing was late. Medians were %s ms, and %s takes %s.", medians, journey(l.Condition), duration(base(l.Condition)))
 }
 
 func timelineFigure(l level) []figure {
@@ -105,7 +107,7 @@ func timelineFigure(l level) []figure {
 		return nil
 	}
 	f := figure{
-		ID: l.ID + "-timelines", Title: "A stall, channel by channel, at " + l.Loss() + " loss",
+		ID: l.ID + "-timelines", Title: "A stall, channel by channel, " + l.At(),
 		Text: "Each row is a channel, each line a message: it begins at the row's upper edge when it was to be sent, and ends at the lower edge when it came. Messages in time are short parallel lines. " +
 			"Orange ones are late, red ones later than 1.5 round trips, × never came. A filled triangle is a packet that the link dropped on the payload's way, a hollow one a packet of the way back. " +
 			"Where lines of all rows fan in to one moment, one lost packet held up every channel.",
@@ -122,7 +124,7 @@ func setupFigure(s scenario) []figure {
 		return nil
 	}
 	return []figure{{
-		ID: s.ID + "-setup", Title: "What it takes to begin, at " + s.Levels[0].Loss() + " loss",
+		ID: s.ID + "-setup", Title: "What it takes to begin, " + s.Levels[0].At(),
 		Text: "Round trips from the first call to dial until the client's first message was at the server's application, less the way of that message itself; then what one more channel costs, opened by the client and by the server, until its first message has arrived. " +
 			fmt.Sprintf("%s is the way itself: a channel that costs as much needs no handshake.", duration(s.Base.Link.Delay)),
 		Drawings: d,

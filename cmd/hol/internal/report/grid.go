@@ -43,7 +43,7 @@ func glance(s scenario) *grid {
 		g.Heads = append(g.Heads, l.Loss())
 	}
 	top := s.Levels[len(s.Levels)-1]
-	g.Heads = append(g.Heads, "together at "+top.Loss(), "delivered at "+top.Loss()+", %")
+	g.Heads = append(g.Heads, "together "+top.At(), "delivered "+top.At()+", %")
 	last := family(-1)
 	for _, t := range s.transports() {
 		row := gridRow{Look: lookOf(t), First: lookOf(t).Family != last}
@@ -102,7 +102,7 @@ func numbersOf(caption string, levels []level, names ...string) *grid {
 		for i, c := range l.Cells {
 			row := gridRow{Look: lookOf(c.Transport), First: i == 0, Bad: c.Problem != ""}
 			if several {
-				row.Cells = append(row.Cells, gridCell{Text: plain(l.Condition.Link.Loss * 100)})
+				row.Cells = append(row.Cells, gridCell{Text: percentage(l.Condition.Link)})
 			}
 			for _, col := range used {
 				e := *col.of(&c)
@@ -124,7 +124,7 @@ func numbersOf(caption string, levels []level, names ...string) *grid {
 
 // The two halves of what is known of a cell.
 var (
-	latencyColumns = []string{"p50_ms", "p95_ms", "p99_ms", "max_ms", "late_share", "theory_late_share", "very_late_share", "together_share", "delivered_share", "page_ms", "bulk_bit_per_s"}
+	latencyColumns = []string{"p50_ms", "p95_ms", "p99_ms", "max_ms", "late_share", "theory_late_share", "very_late_share", "theory_very_late_share", "together_share", "delivered_share", "page_ms", "bulk_bit_per_s"}
 	costColumns    = []string{"round_trips", "first_message_ms", "next_channel_ms", "server_channel_ms", "goodput_bit_per_s", "cpu_ms_per_s", "packets_per_s", "realised_loss_share"}
 )
 
@@ -147,7 +147,7 @@ func troubles(s scenario) []string {
 	var all []string
 	for _, c := range cellsOf(s) {
 		if c.Problem != "" {
-			all = append(all, fmt.Sprintf("%s at %s %% loss: %s", lookOf(c.Transport).Title, plain(c.Condition.Link.Loss*100), line(c.Problem)))
+			all = append(all, fmt.Sprintf("%s at %s %% loss: %s", lookOf(c.Transport).Title, percentage(c.Condition.Link), line(c.Problem)))
 		}
 	}
 	return all
@@ -163,7 +163,7 @@ func findings(s scenario) []string {
 			cells = append(cells, c)
 		}
 	}
-	if len(cells) < 2 || top.Condition.Link.Loss == 0 {
+	if len(cells) < 2 || top.Condition.Link.Lossless() {
 		return nil
 	}
 	slices.SortStableFunc(cells, func(a, b lab.Cell) int {
@@ -195,8 +195,8 @@ func findings(s scenario) []string {
 	}
 	var all []string
 	if len(complete) > 1 {
-		all = append(all, fmt.Sprintf("At %s loss, of the transports that delivered everything, the fewest messages were late with %s, the most with %s.",
-			top.Loss(), name(complete[0]), name(complete[len(complete)-1])))
+		all = append(all, fmt.Sprintf("%s, of the transports that delivered everything, the fewest messages were late with %s, the most with %s.",
+			capital(top.At()), name(complete[0]), name(complete[len(complete)-1])))
 	}
 	if shared != nil {
 		all = append(all, "Channels stalled together, more often than not: "+strings.Join(shared, ", ")+".")

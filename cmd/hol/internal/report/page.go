@@ -21,7 +21,7 @@ var pageSource string
 var pageCSS string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"tight": tight,
+	"tight": tight, "capital": capital,
 	"plot": func(figure string, n int, d *drawing) template.HTML {
 		return template.HTML(d.inline(figure + "-" + strconv.Itoa(n))) // its texts are escaped by the drawing
 	},
@@ -39,8 +39,10 @@ type page struct {
 	Started   string
 	Took      string
 	Link      string // of the first scenario
+	Journey   string // of the glance's
 	Late      string // ms, likewise
 	VeryLate  string
+	Rejected  int
 	Runs      int
 	Lateness  string
 	Machine   []fact
@@ -65,9 +67,9 @@ type scenarioPart struct {
 }
 
 type levelPart struct {
-	ID, Loss string
-	Control  string // in place of figures
-	Figures  []figure
+	ID, Loss, At string
+	Control      string // in place of figures
+	Figures      []figure
 }
 
 // HTML writes the study as one page that loads nothing: plots are SVG elements
@@ -92,6 +94,9 @@ func newPage(s lab.Study) page {
 	if l := s.Lateness; l.Max > 0 {
 		p.Lateness = fmt.Sprintf("mean %s, p99 %s, at most %s", duration(l.Mean.Round(1e3)), duration(l.P99.Round(1e3)), duration(l.Max.Round(1e4)))
 	}
+	for _, c := range s.Cells {
+		p.Rejected += c.Rejected
+	}
 	for _, k := range slices.Sorted(maps.Keys(s.Machine)) {
 		p.Machine = append(p.Machine, fact{k, s.Machine[k]})
 	}
@@ -106,12 +111,11 @@ func newPage(s lab.Study) page {
 	if len(all) == 0 {
 		return p
 	}
-	first := all[0].Base.Link
 	p.Link = delays(all[0].Base)
-	p.Late, p.VeryLate = plain(lateAfter(first)), plain(veryLateAfter(first))
 	for i, sc := range all {
 		if g := glance(sc); g != nil {
 			p.Glance, p.Of, p.Findings = g, &p.Scenarios[i], findings(sc)
+			p.Journey, p.Late, p.VeryLate = journey(sc.Base), plain(lateAfter(sc.Base)), plain(veryLateAfter(sc.Base))
 			break
 		}
 	}
@@ -126,7 +130,7 @@ func newScenarioPart(sc scenario) scenarioPart {
 	}
 	explained := map[string]string{} // a text, and the figure that has it
 	for _, l := range sc.Levels {
-		of := levelPart{ID: l.ID, Loss: l.Loss(), Figures: levelFigures(l)}
+		of := levelPart{ID: l.ID, Loss: l.Loss(), At: l.At(), Figures: levelFigures(l)}
 		if l.uneventful() {
 			of.Control = l.control()
 		}

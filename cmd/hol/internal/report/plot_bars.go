@@ -118,7 +118,7 @@ func (s bars) bar(d *drawing, c lab.Cell, x axis, y float64, class string) place
 // lateBars and the like are what is drawn at one level.
 func lateBars(l level) *drawing {
 	return bars{
-		title: fmt.Sprintf("Late messages at %s loss, %%", l.Loss()), unit: "percent of the messages sent", scale: inPercent, most: .01,
+		title: fmt.Sprintf("Late messages %s, %%", l.At()), unit: "percent of the messages sent", scale: inPercent, most: .01,
 		of:     func(c lab.Cell) lab.Estimate { return c.Late },
 		theory: func(c lab.Cell) lab.Estimate { return c.Theory },
 	}.draw(l.Cells)
@@ -126,7 +126,7 @@ func lateBars(l level) *drawing {
 
 func togetherBars(l level) *drawing {
 	return bars{
-		title: fmt.Sprintf("Late together at %s loss", l.Loss()), scale: inShare, most: 1,
+		title: fmt.Sprintf("Late together %s", l.At()), scale: inShare, most: 1,
 		of: func(c lab.Cell) lab.Estimate { return c.Together },
 		missing: func(c lab.Cell) string {
 			if c.Late.N > 0 && c.Late.Mean == 0 {
@@ -139,14 +139,14 @@ func togetherBars(l level) *drawing {
 
 func bulkBars(l level) *drawing {
 	return bars{
-		title: fmt.Sprintf("Bulk transfer at %s loss, Mbit/s", l.Loss()), unit: "megabits a second", scale: inMegabits,
+		title: fmt.Sprintf("Bulk transfer %s, Mbit/s", l.At()), unit: "megabits a second", scale: inMegabits,
 		of: func(c lab.Cell) lab.Estimate { return c.Bulk },
 	}.draw(l.Cells)
 }
 
 func pageBars(l level) *drawing {
 	return bars{
-		title: fmt.Sprintf("A whole page at %s loss, ms", l.Loss()), unit: "milliseconds", scale: inMilliseconds,
+		title: fmt.Sprintf("A whole page %s, ms", l.At()), unit: "milliseconds", scale: inMilliseconds,
 		of: func(c lab.Cell) lab.Estimate { return c.Page },
 	}.draw(l.Cells)
 }

@@ -34,6 +34,10 @@ func (s scenario) series() []series {
 // There are none for a scenario with one level.
 func lateByLoss(s scenario) []*drawing {
 	all := s.series()
+	if s.Base.Link.Burst.Good > 0 { // its control has another kind of loss, not less of it
+		s.Levels = slices.DeleteFunc(slices.Clone(s.Levels), func(l level) bool { return l.Condition.Link.Lossless() })
+		all = s.series()
+	}
 	if len(s.Levels) < 2 || len(all) == 0 {
 		return nil
 	}
@@ -111,7 +115,7 @@ func lateOf(s scenario, f family, all []series, most float64) *drawing {
 				whisker(d, "whisker "+f.class(), at, y.at(c.Late.Low), y.at(c.Late.High))
 			}
 			d.mark("mark "+f.class(), one.Variant, at, y.at(c.Late.Mean))
-			fmt.Fprintf(&desc, " %s %% late at %s %% loss", unit(inPercent).interval(c.Late), plain(c.Condition.Link.Loss*100))
+			fmt.Fprintf(&desc, " %s %% late at %s %% loss", unit(inPercent).interval(c.Late), percentage(c.Condition.Link))
 			if c.Theory.N > 0 {
 				fmt.Fprintf(&desc, " (theory %s %%)", unit(inPercent).mean(c.Theory))
 			}

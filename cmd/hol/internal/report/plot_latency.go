@@ -24,9 +24,8 @@ func latencies(l level) []*drawing {
 			most = max(most, c.CDF[n-1])
 		}
 	}
-	link := l.Condition.Link
-	least := max(milliseconds(link.Delay)*0.8, 0.1)
-	most = max(most*1.08, veryLateAfter(link)*1.2, least*4)
+	least := max(milliseconds(base(l.Condition))*0.8, 0.1)
+	most = max(most*1.08, veryLateAfter(l.Condition)*1.2, least*4)
 	var all []*drawing
 	for f := range families {
 		cells := slices.DeleteFunc(slices.Clone(l.Cells), func(c lab.Cell) bool { return lookOf(c.Transport).Family != f || len(c.CDF) == 0 })
@@ -44,27 +43,26 @@ func latency(l level, f family, cells []lab.Cell, least, most float64) *drawing 
 		fmt.Fprintf(&desc, "%s: median %s ms, p99 %s ms, %s %% late. ", lookOf(c.Transport).Title,
 			unit(inMilliseconds).mean(c.P50), unit(inMilliseconds).mean(c.P99), unit(inPercent).mean(c.Late))
 	}
-	d := draw(panelWidth, 250, fmt.Sprintf("Latencies of %s at %s loss", f, l.Loss()), strings.TrimSpace(desc.String()))
+	d := draw(panelWidth, 250, fmt.Sprintf("Latencies of %s %s", f, l.At()), strings.TrimSpace(desc.String()))
 	x := axis{least, most, 40, panelWidth - 8, math.Log10}
-	y := axis{floor, 1, 218, 44, math.Log10}
+	y := axis{floor, 1, 218, max(44, 14+15*math.Ceil(float64(len(cells))/2)), math.Log10}
 	d.text("family "+f.class(), start, 0, 8, f.String())
-	link := l.Condition.Link
 	for _, v := range []float64{1, .1, .01, .001} {
 		d.line("grid", x.a, y.at(v), x.b, y.at(v))
 		d.text("", end, x.a-5, y.at(v), plain(v*100)+" %")
 	}
-	delay := milliseconds(link.Delay)
-	marks := slices.DeleteFunc(nice(least, most), func(v float64) bool { return v > delay/1.35 && v < delay*1.35 })
-	marks = append(marks, delay)
+	alone := milliseconds(base(l.Condition))
+	marks := slices.DeleteFunc(nice(least, most), func(v float64) bool { return v > alone/1.35 && v < alone*1.35 })
+	marks = append(marks, alone)
 	slices.Sort(marks)
 	for _, v := range marks {
 		d.line("grid", x.at(v), y.a, x.at(v), y.b)
 	}
 	ticks(d, x, y.a, marks)
 	d.line("axis", x.a, y.a, x.b, y.a)
-	for i, v := range []float64{lateAfter(link), veryLateAfter(link)} {
-		if v >= most {
-			continue
+	for i, v := range []float64{lateAfter(l.Condition), veryLateAfter(l.Condition)} {
+		if l.Condition.Workload.Kind == lab.Page {
+			break // nothing of a page has a time at which it should arrive
 		}
 		d.line("bound", x.at(v), y.a, x.at(v), y.b-4)
 		d.text("small", start, x.at(v)+3, y.b-1, [...]string{"late", "tail"}[i])
@@ -87,7 +85,14 @@ func latency(l level, f family, cells []lab.Cell, least, most float64) *drawing 
 		d.path(class, [][2]float64{{left, row}, {left + 24, row}})
 		d.text("ink", start, left+30, row, look.Short)
 	}
-	d.text("", start, x.a, 243, "ms from the scheduled time to the arrival")
+	what := "ms from the scheduled time to the arrival"
+	switch l.Condition.Workload.Kind {
+	case lab.Page:
+		what = "ms from the request to the whole object"
+	case lab.RPC:
+		what = "ms from the scheduled time to the response"
+	}
+	d.text("", start, x.a, 243, what)
 	return d
 }
 

@@ -13,7 +13,6 @@ import (
 // by one loss meet in one place, and do so in all rows if channels share fate.
 func timeline(t lab.Timeline) *drawing {
 	look := lookOf(t.Transport)
-	link := t.Condition.Link
 	rows := max(t.Channels, 1)
 	height := min(max(190/float64(rows), 9), 26)
 	const top, left = 40.0, 24.0
@@ -37,7 +36,7 @@ func timeline(t lab.Timeline) *drawing {
 			if s.Channel < 0 || s.Channel >= rows || s.Scheduled < t.From || s.Scheduled >= t.To {
 				continue
 			}
-			class, level := lateness(s, link)
+			class, level := lateness(s, t.Condition)
 			if level != pass {
 				continue
 			}
@@ -106,13 +105,13 @@ func drops(d *drawing, t lab.Timeline, x axis, top, bottom float64) int {
 }
 
 // lateness is the class of a message, and how far above others it is drawn.
-func lateness(s lab.Sample, l lab.Link) (class string, level int) {
+func lateness(s lab.Sample, c lab.Condition) (class string, level int) {
 	switch ms := milliseconds(s.Latency); {
 	case s.Latency == lab.Undelivered:
 		return "lost", 2
-	case ms > veryLateAfter(l):
+	case ms > veryLateAfter(c):
 		return "very", 2
-	case ms > lateAfter(l):
+	case ms > lateAfter(c):
 		return "late", 1
 	}
 	return "fine", 0

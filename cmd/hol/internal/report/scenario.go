@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
 )
@@ -27,8 +28,37 @@ type level struct {
 	Timelines []lab.Timeline
 }
 
-// Loss is the level's probability in percent, as people write it.
-func (l level) Loss() string { return plain(l.Condition.Link.Loss*100) + " %" }
+// Loss is the level's probability in percent, as people write it, with what is
+// lost besides.
+func (l level) Loss() string {
+	if l.Condition.Link.Burst.Good > 0 {
+		if l.Condition.Link.Loss == 0 {
+			return "bursts"
+		}
+		return plain(l.Condition.Link.Loss*100) + " % and bursts"
+	}
+	return plain(l.Condition.Link.Loss*100) + " %"
+}
+
+// At is the same within a title.
+func (l level) At() string {
+	switch link := l.Condition.Link; {
+	case link.Burst.Good == 0:
+		return "at " + l.Loss() + " loss"
+	case link.Loss == 0:
+		return "with bursts of loss"
+	default:
+		return "at " + plain(link.Loss*100) + " % loss and with bursts"
+	}
+}
+
+// percentage is the same in a column of percentages.
+func percentage(l lab.Link) string {
+	if l.Burst.Good > 0 {
+		return plain(l.Loss*100) + "+b"
+	}
+	return plain(l.Loss * 100)
+}
 
 // conditionKey is equal for equal conditions; a condition has a slice and cannot be
 // compared.
@@ -75,14 +105,16 @@ func scenarios(s lab.Study) []scenario {
 		l := find(t.Condition)
 		l.Timelines = append(l.Timelines, t)
 	}
+	all = withControls(all)
 	name(all)
 	for i := range all {
 		levels := all[i].Levels
 		sort.SliceStable(levels, func(a, b int) bool {
-			return levels[a].Condition.Link.Loss < levels[b].Condition.Link.Loss
+			la, lb := levels[a].Condition.Link, levels[b].Condition.Link
+			return la.Lossless() && !lb.Lossless() || la.Lossless() == lb.Lossless() && la.Loss < lb.Loss
 		})
 		for j := range levels {
-			levels[j].ID = all[i].ID + "-" + strings.ReplaceAll(plain(levels[j].Condition.Link.Loss*100), ".", "_")
+			levels[j].ID = all[i].ID + "-" + strings.NewReplacer(".", "_", "+b", "-bursts").Replace(percentage(levels[j].Condition.Link))
 			byTransport(levels[j].Cells)
 			sort.SliceStable(levels[j].Timelines, func(a, b int) bool {
 				return rank(levels[j].Timelines[a].Transport) < rank(levels[j].Timelines[b].Transport)
@@ -90,6 +122,38 @@ func scenarios(s lab.Study) []scenario {
 		}
 	}
 	return all
+}
+
+// withControls gives scenarios with bursts the level without any loss, which
+// has no bursts either. Where that was measured for nothing else, it is no
+// scenario of its own.
+func withControls(all []scenario) []scenario {
+	used := make([]bool, len(all)) // as controls of others, and for nothing else
+	for i := range all {
+		if all[i].Base.Link.Burst.Good == 0 {
+			continue
+		}
+		wanted := all[i].Base
+		wanted.Link.Burst = lab.Burst{}
+		for j := range all {
+			if conditionKey(all[j].Base) != conditionKey(wanted) {
+				continue
+			}
+			for _, l := range all[j].Levels {
+				if l.Condition.Link.Lossless() {
+					all[i].Levels = append(all[i].Levels, l)
+					used[j] = len(all[j].Levels) == 1
+				}
+			}
+		}
+	}
+	var kept []scenario
+	for i := range all {
+		if !used[i] {
+			kept = append(kept, all[i])
+		}
+	}
+	return kept
 }
 
 // name gives scenarios their titles and IDs: the workload and its direction, and
@@ -187,7 +251,7 @@ func bursts(c lab.Condition) string {
 	if b.Good == 0 {
 		return "" // independent loss alone
 	}
-	return fmt.Sprintf("bad periods of %s every %s that lose %s %%", duration(b.Bad), duration(b.Good+b.Bad), plain(b.Loss*100))
+	return fmt.Sprintf("bad periods (b) of %s every %s that lose %s %%", duration(b.Bad), duration(b.Good+b.Bad), plain(b.Loss*100))
 }
 
 func odds(c lab.Condition) string {
@@ -213,18 +277,34 @@ func describe(s scenario) string {
 	}
 	losses := make([]string, len(s.Levels))
 	for i, l := range s.Levels {
-		losses[i] = plain(l.Condition.Link.Loss * 100)
+		losses[i] = percentage(l.Condition.Link)
 	}
 	fmt.Fprintf(&b, "; packets lost independently: %s %%, in both directions.", strings.Join(losses, ", "))
 	return capital(b.String())
 }
 
-// lateAfter and veryLateAfter are the latencies in milliseconds beyond which a
-// message counts as late.
-func lateAfter(l lab.Link) float64 {
-	return milliseconds(l.Delay + l.RTT()/2)
+// base is the latency that the link alone gives a message, or a call.
+func base(c lab.Condition) time.Duration {
+	if c.Workload.Kind == lab.RPC {
+		return c.Link.RTT()
+	}
+	return c.Link.Delay
 }
 
-func veryLateAfter(l lab.Link) float64 {
-	return milliseconds(l.Delay + l.RTT()*3/2)
+// journey is what base is the time of, in words.
+func journey(c lab.Condition) string {
+	if c.Workload.Kind == lab.RPC {
+		return "the round trip itself"
+	}
+	return "the way itself"
+}
+
+// lateAfter and veryLateAfter are the latencies in milliseconds beyond which a
+// message counts as late.
+func lateAfter(c lab.Condition) float64 {
+	return milliseconds(base(c) + c.Link.RTT()/2)
+}
+
+func veryLateAfter(c lab.Condition) float64 {
+	return milliseconds(base(c) + c.Link.RTT()*3/2)
 }

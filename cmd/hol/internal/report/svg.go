@@ -108,7 +108,7 @@ func (d *drawing) text(class string, a anchor, x, y float64, s string) {
 // colours.
 func (d *drawing) mark(class string, variant int, x, y float64) {
 	const r = 3.4
-	switch variant % 4 {
+	switch variant % 5 {
 	case 0:
 		d.element("circle", class, "cx", coordinate(x), "cy", coordinate(y), "r", coordinate(r))
 	case 1:
@@ -117,6 +117,8 @@ func (d *drawing) mark(class string, variant int, x, y float64) {
 		d.polygon(class, [2]float64{x, y - 1.3*r}, [2]float64{x + 1.2*r, y + r}, [2]float64{x - 1.2*r, y + r})
 	case 3:
 		d.polygon(class, [2]float64{x, y - 1.4*r}, [2]float64{x + 1.4*r, y}, [2]float64{x, y + 1.4*r}, [2]float64{x - 1.4*r, y})
+	case 4:
+		d.polygon(class, [2]float64{x, y + 1.3*r}, [2]float64{x + 1.2*r, y - r}, [2]float64{x - 1.2*r, y - r})
 	}
 }
 

@@ -200,7 +200,7 @@ func (t *terminal) latencies(sc scenario) {
 	}
 	fields := []field{
 		{head: "transport", text: t.namedWithNote, left: true},
-		{head: "loss\n%", text: func(c lab.Cell) string { return plain(c.Condition.Link.Loss * 100) }},
+		{head: "loss\n%", text: func(c lab.Cell) string { return percentage(c.Condition.Link) }},
 		by("p50_ms", "p50\nms"), by("p95_ms", "p95\nms"), by("p99_ms", "p99\nms"), by("max_ms", "max\nms"),
 		{head: "late\n%", text: t.late},
 		by("very_late_share", "tail\n%"),
@@ -226,7 +226,7 @@ func (t *terminal) named(c lab.Cell) string {
 // namedWithNote is the same, and has the problem told below the table.
 func (t *terminal) namedWithNote(c lab.Cell) string {
 	if c.Problem != "" {
-		t.note(fmt.Sprintf("%s at %s %%: %s", c.Transport, plain(c.Condition.Link.Loss*100), line(c.Problem)))
+		t.note(fmt.Sprintf("%s at %s %%: %s", c.Transport, percentage(c.Condition.Link), line(c.Problem)))
 	}
 	return t.named(c)
 }
@@ -262,9 +262,10 @@ func (t *terminal) together(c lab.Cell) string {
 
 // legend says what the columns mean for this link.
 func (t *terminal) legend(sc scenario) {
-	l := sc.Base.Link
-	t.say(dim, "  ", fmt.Sprintf("late: later than %s ms after the scheduled time (one way and half a round trip), tail: than %s ms (1.5 round trips); of all sent, undelivered ones not counted.",
-		plain(lateAfter(l)), plain(veryLateAfter(l))))
+	if sc.Base.Workload.Kind != lab.Page {
+		t.say(dim, "  ", fmt.Sprintf("late: later than %s ms after the scheduled time (%s and half a round trip), tail: than %s ms (1.5 round trips); of all sent, undelivered ones not counted.",
+			plain(lateAfter(sc.Base)), journey(sc.Base), plain(veryLateAfter(sc.Base))))
+	}
 	t.say(dim, "  ", "together: where something was late, the share of intervals in which half of the channels or more were; 1 is head-of-line blocking. theory: late, from the loss alone.")
 	if sc.runs() > 1 {
 		t.say(dim, "  ", fmt.Sprintf("±: 95 %% confidence, over %d seeds. Realised loss: %s.", sc.runs(), sc.realised()))

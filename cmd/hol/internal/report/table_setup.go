@@ -20,7 +20,7 @@ func (t *terminal) setup(sc scenario) {
 		}}
 	}
 	first := sc.Levels[0]
-	t.say(bold, "", "Set-up and cost at "+first.Loss()+" loss")
+	t.say(bold, "", "Set-up and cost "+first.At())
 	t.write([]level{first}, []field{
 		{head: "transport", text: t.named, left: true},
 		by("round_trips", "round trips\nto 1st message"),

@@ -38,12 +38,14 @@ type look struct {
 	Variant int
 }
 
-// The order is that of tables.
+// The order is that of tables. Of further transports, which are not among the
+// twelve, those with a family are where they belong.
 var looks = []look{
 	{"wt-h3-streams", "WebTransport/h3 streams", "h3 streams", webTransport, 0},
 	{"wt-h3-datagrams", "WebTransport/h3 datagrams", "h3 datagrams", webTransport, 1},
 	{"wt-h2-streams", "WebTransport/h2 streams", "h2 streams", webTransport, 2},
 	{"wt-h2-datagrams", "WebTransport/h2 datagrams", "h2 datagrams", webTransport, 3},
+	{"wt-ws-streams", "WebTransport/WebSocket streams", "ws streams", webTransport, 4},
 	{"ws-one", "one WebSocket", "one", webSocket, 0},
 	{"ws-per-channel", "WebSocket per channel", "per channel", webSocket, 1},
 	{"ws-over-h2", "WebSockets over HTTP/2", "over HTTP/2", webSocket, 2},
