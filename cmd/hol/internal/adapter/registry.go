@@ -35,7 +35,10 @@ var websockets = []Adapter{
 	webSocketsH3,
 }
 
-var dataChannels = []Adapter{}
+var dataChannels = []Adapter{
+	webrtcOrdered,
+	webrtcUnordered,
+}
 
 // Requests are what HTTP offers without anything on top.
 var requests = []Adapter{}
