@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 )
 
@@ -210,10 +211,19 @@ func (s *webSocketServer) Close() error {
 
 // A webSocketListener is the Server of every kind of WebSockets.
 type webSocketListener struct {
+	addr  netip.AddrPort
 	dial  func(ctx context.Context) (Conn, error)
 	conns chan Conn    // of 1
 	close func() error // of what listens, and of all connections
 	end   io.Closer    // the server's end, or what waits for it
+}
+
+// serve says whose the server's end is, where there is no connection that would
+// have to come first.
+func (l *webSocketListener) serve(end Conn) {
+	l.conns = make(chan Conn, 1)
+	l.conns <- end
+	l.end = end
 }
 
 func (l *webSocketListener) Dial(ctx context.Context) (Conn, error) { return l.dial(ctx) }

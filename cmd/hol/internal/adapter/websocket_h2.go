@@ -23,12 +23,21 @@ import (
 // net/http's. Both send a DATA frame for each frame of a WebSocket of up to
 // 16 KiB and flush it. gobwas/ws frames both ends.
 func listenWebSocketsH2(_ context.Context, env Env) (Server, error) {
+	end := newWebSocketServer(env)
+	l, err := listenH2(env, end)
+	if err != nil {
+		return nil, err
+	}
+	l.serve(end)
+	return l, nil
+}
+
+func listenH2(env Env, to acceptor) (*webSocketListener, error) {
 	ln, err := env.Server.ListenTCP(env.Port)
 	if err != nil {
 		return nil, err
 	}
-	end := newWebSocketServer(env)
-	h := &h2WebSockets{to: end}
+	h := &h2WebSockets{to: to}
 	var protocols http.Protocols
 	protocols.SetHTTP2(true)
 	server := &http.Server{
@@ -44,18 +53,17 @@ func listenWebSocketsH2(_ context.Context, env Env) (Server, error) {
 		defer close(served)
 		_ = server.ServeTLS(ln, "", "")
 	}()
-	l := &webSocketListener{conns: make(chan Conn, 1), end: end}
-	l.conns <- end
-	l.dial = func(ctx context.Context) (Conn, error) {
-		return dialWebSocketsH2(ctx, env, addrPort(env, ln.Addr()))
-	}
-	l.close = func() error {
-		err := server.Close()
-		<-served
-		h.handlers.close()
-		return err
-	}
-	return l, nil
+	addr := addrPort(env, ln.Addr())
+	return &webSocketListener{
+		addr: addr,
+		dial: func(ctx context.Context) (Conn, error) { return dialWebSocketsH2(ctx, env, addr) },
+		close: func() error {
+			err := server.Close()
+			<-served
+			h.handlers.close()
+			return err
+		},
+	}, nil
 }
 
 // handshakeTimeout bounds what a server waits for a client's request.

@@ -18,12 +18,21 @@ import (
 // with quic-go's http3 at both ends. The server always announces
 // SETTINGS_ENABLE_CONNECT_PROTOCOL. gobwas/ws frames both ends.
 func listenWebSocketsH3(_ context.Context, env Env) (Server, error) {
+	end := newWebSocketServer(env)
+	l, err := listenH3(env, end)
+	if err != nil {
+		return nil, err
+	}
+	l.serve(end)
+	return l, nil
+}
+
+func listenH3(env Env, to acceptor) (*webSocketListener, error) {
 	udp, err := env.Server.ListenUDP(env.Port)
 	if err != nil {
 		return nil, err
 	}
-	end := newWebSocketServer(env)
-	h := &h3WebSockets{to: end}
+	h := &h3WebSockets{to: to}
 	server := &http3.Server{
 		Handler:    h,
 		TLSConfig:  http3.ConfigureTLSConfig(env.ServerTLS()),
@@ -35,18 +44,17 @@ func listenWebSocketsH3(_ context.Context, env Env) (Server, error) {
 		defer close(served)
 		_ = server.Serve(udp)
 	}()
-	l := &webSocketListener{conns: make(chan Conn, 1), end: end}
-	l.conns <- end
-	l.dial = func(ctx context.Context) (Conn, error) {
-		return dialWebSocketsH3(ctx, env, addrPort(env, udp.LocalAddr()))
-	}
-	l.close = func() error {
-		err := server.Close()
-		<-served
-		h.handlers.close()
-		return errors.Join(err, closeUDP(udp))
-	}
-	return l, nil
+	addr := addrPort(env, udp.LocalAddr())
+	return &webSocketListener{
+		addr: addr,
+		dial: func(ctx context.Context) (Conn, error) { return dialWebSocketsH3(ctx, env, addr) },
+		close: func() error {
+			err := server.Close()
+			<-served
+			h.handlers.close()
+			return errors.Join(err, closeUDP(udp))
+		},
+	}, nil
 }
 
 // closeUDP closes a socket that a library may have closed.

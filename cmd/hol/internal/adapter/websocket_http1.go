@@ -194,11 +194,11 @@ func listenWebSocketPerChannel(_ context.Context, env Env) (Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &webSocketListener{conns: make(chan Conn, 1), end: end, close: server.Close}
-	l.conns <- end // there is no connection that would have to come first
-	l.dial = func(context.Context) (Conn, error) {
+	dial := func(context.Context) (Conn, error) {
 		c := newHTTP1Client(env, server.addr, MaxMessage)
 		return newWebSocketClient(env.Channels, c.dial, c.hangUp), nil
 	}
+	l := &webSocketListener{addr: server.addr, dial: dial, close: server.Close}
+	l.serve(end)
 	return l, nil
 }

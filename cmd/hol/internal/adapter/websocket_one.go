@@ -151,5 +151,5 @@ func listenWebSocketOne(_ context.Context, env Env) (Server, error) {
 		}
 		return conn, nil
 	}
-	return &webSocketListener{dial: dial, conns: conns, end: to, close: server.Close}, nil
+	return &webSocketListener{addr: server.addr, dial: dial, conns: conns, end: to, close: server.Close}, nil
 }
