@@ -77,7 +77,8 @@ type Report struct {
 	Realtime bool
 	// Overflow counts packets that were dropped although the link should have
 	// carried them, because the machine was too slow; Failed those that the
-	// receiving device refused. A run with any should be rejected.
+	// receiving device refused, and the router's own end by an error, which Close
+	// returns. A run with any should be rejected.
 	Overflow, Failed int64
 	// DropsForgotten is how many drops are missing from Drops, beyond MaxDrops.
 	DropsForgotten int64

@@ -70,13 +70,11 @@ func (l *Link) open(want lab.Link, seed uint64, o Options) error {
 	if err != nil {
 		return errors.Join(err, client.close(), server.close())
 	}
+	acquireProcessors()
 	l.realtime = o.Realtime && acquireRealtime()
 	l.router, err = startRouter(client.tun, server.tun, want, seed, l.realtime)
 	if err != nil {
-		if l.realtime {
-			err = errors.Join(err, releaseRealtime())
-		}
-		return errors.Join(err, client.close(), server.close())
+		return errors.Join(err, client.close(), server.close(), l.releaseProcess())
 	}
 	l.client = &Host{link: l, ns: client, addr: clientAddr.Addr()}
 	l.server = &Host{link: l, ns: server, addr: serverAddr.Addr()}
@@ -150,12 +148,19 @@ func (l *Link) shut() {
 	errs := []error{l.router.halt()}
 	l.final = l.report(dropped)
 	errs = append(errs, l.client.ns.close(), l.server.ns.close())
-	if l.realtime {
-		errs = append(errs, releaseRealtime())
-	}
+	errs = append(errs, l.releaseProcess())
 	if err := errors.Join(errs...); err != nil {
 		l.closeErr = fmt.Errorf("link: closing: %w", err)
 	}
+}
+
+// releaseProcess gives back what the link changed for the whole process.
+func (l *Link) releaseProcess() error {
+	releaseProcessors()
+	if l.realtime {
+		return releaseRealtime()
+	}
+	return nil
 }
 
 // enter begins a use of the namespaces, which uses.Done ends; false if the link

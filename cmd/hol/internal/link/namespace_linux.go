@@ -88,6 +88,14 @@ func (ns *namespace) setUp(addr netip.Prefix, mtu int) (err error) {
 	if err := netlink.LinkSetTxQLen(dev, queueLength); err != nil {
 		return fmt.Errorf("link: queue length: %w", err)
 	}
+	// What the machine has by default could pace TCP, mark or drop.
+	qdisc := &netlink.GenericQdisc{
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: dev.Attrs().Index, Parent: netlink.HANDLE_ROOT},
+		QdiscType:  "noqueue",
+	}
+	if err := netlink.QdiscReplace(qdisc); err != nil {
+		return fmt.Errorf("link: queueing discipline: %w", err)
+	}
 	network := netlink.NewIPNet(addr.Addr().AsSlice())
 	network.Mask = maskOf(addr)
 	if err := netlink.AddrAdd(dev, &netlink.Addr{IPNet: network}); err != nil {

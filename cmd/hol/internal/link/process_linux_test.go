@@ -312,3 +312,28 @@ func sysctlDir(t *testing.T, name, value string) string {
 	}
 	return dir
 }
+
+// A signal reaches the process in the user namespace, and its end is told.
+func TestSignal(t *testing.T) {
+	needLink(t)
+	if err := tryUserNamespace(); err != nil {
+		unavailable(t, err.Error())
+	}
+	cmd, _ := start(t, "forced", "", nil, "HANG=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, _ := bufio.NewReader(out).ReadBytes('\n'); len(line) == 0 {
+		t.Fatal("it said nothing")
+	}
+	if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 128+int(unix.SIGTERM) {
+		t.Errorf("it ended with %v", err)
+	}
+}

@@ -94,6 +94,9 @@ func (r *router) end(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tid, r.cpu, r.err = 0, time.Duration(now.Nano())-r.began, err
+	if err != nil {
+		r.failed++ // no packet passes any more
+	}
 }
 
 // halt stops the thread and waits for it. It returns the error that had stopped

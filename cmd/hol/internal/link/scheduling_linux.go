@@ -3,6 +3,7 @@ package link
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 
@@ -16,31 +17,48 @@ const (
 	routerPriority = 2
 )
 
-// realtime counts the links that want SCHED_RR, which is the whole process's.
-var realtime struct {
-	mu    sync.Mutex // guards the following
-	links int
+// spareProcessors is by how much a link raises GOMAXPROCS: for the router and for
+// a sender that waits on a thread of its own. A goroutine that comes back from
+// the kernel otherwise waits until another one gives way.
+const spareProcessors = 2
+
+// process is what links change for the whole process.
+var process struct {
+	mu       sync.Mutex // guards GOMAXPROCS, every thread's scheduling, and the following
+	realtime int        // links that want SCHED_RR
+}
+
+func acquireProcessors() {
+	process.mu.Lock()
+	defer process.mu.Unlock()
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcessors)
+}
+
+func releaseProcessors() {
+	process.mu.Lock()
+	defer process.mu.Unlock()
+	runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)-spareProcessors))
 }
 
 // acquireRealtime gives every thread of the process SCHED_RR, and thereby those
 // that they start. It reports false if that is not permitted.
 func acquireRealtime() bool {
-	realtime.mu.Lock()
-	defer realtime.mu.Unlock()
-	if realtime.links == 0 {
+	process.mu.Lock()
+	defer process.mu.Unlock()
+	if process.realtime == 0 {
 		if setAll(unix.SCHED_RR, hostPriority) != nil {
 			setAll(unix.SCHED_NORMAL, 0) // those that had been changed
 			return false
 		}
 	}
-	realtime.links++
+	process.realtime++
 	return true
 }
 
 func releaseRealtime() error {
-	realtime.mu.Lock()
-	defer realtime.mu.Unlock()
-	if realtime.links--; realtime.links > 0 {
+	process.mu.Lock()
+	defer process.mu.Unlock()
+	if process.realtime--; process.realtime > 0 {
 		return nil
 	}
 	return setAll(unix.SCHED_NORMAL, 0)
