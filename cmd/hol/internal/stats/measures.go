@@ -81,10 +81,9 @@ func found(d time.Duration) float64 {
 }
 
 // once are the samples without those that say again what became of the same
-// message: the earliest arrival of each counts. Objects of a page are told apart
-// by nothing, so they are left as they are. A latency that is negative but not
-// Undelivered is of a message that came before it was sent: it counts as not
-// delivered, and is reported.
+// message, or object of a page: the earliest arrival of each counts. A latency
+// that is negative but not Undelivered is of a message that came before it was
+// sent: it counts as not delivered, and is reported.
 func (m *measures) once(r *lab.Result) []lab.Sample {
 	samples := slices.Clone(r.Samples)
 	for i := range samples {
@@ -94,9 +93,6 @@ func (m *measures) once(r *lab.Result) []lab.Sample {
 			}
 			samples[i].Latency = lab.Undelivered
 		}
-	}
-	if !timed(r.Run.Workload) {
-		return samples
 	}
 	type message struct {
 		channel   int

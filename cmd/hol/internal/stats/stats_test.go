@@ -293,12 +293,12 @@ func TestPage(t *testing.T) {
 	run := ordinary("x", .01, 1)
 	run.Workload = lab.Workload{Kind: lab.Page, Channels: 1, Objects: []int{1000, 1000, 5000}, Duration: 200 * ms}
 	r := lab.Result{Run: run, Samples: []lab.Sample{
-		{Scheduled: 0, Latency: 60 * ms, Size: 1000},
-		{Scheduled: 0, Latency: 60 * ms, Size: 1000}, // another object: not the same message
-		{Scheduled: 0, Latency: 100 * ms, Size: 5000},
-		{Scheduled: 100 * ms, Latency: 80 * ms, Size: 1000},
-		{Scheduled: 100 * ms, Latency: 300 * ms, Size: 1000},
-		{Scheduled: 100 * ms, Latency: lab.Undelivered, Size: 5000},
+		{Channel: 0, Scheduled: 0, Latency: 60 * ms, Size: 1000},
+		{Channel: 1, Scheduled: 0, Latency: 60 * ms, Size: 1000},
+		{Channel: 2, Scheduled: 0, Latency: 100 * ms, Size: 5000},
+		{Channel: 0, Scheduled: 100 * ms, Latency: 80 * ms, Size: 1000},
+		{Channel: 1, Scheduled: 100 * ms, Latency: 300 * ms, Size: 1000},
+		{Channel: 2, Scheduled: 100 * ms, Latency: lab.Undelivered, Size: 5000},
 	}, Pages: []lab.Sample{{Latency: 100 * ms}, {Latency: 300 * ms}, {Latency: lab.Undelivered}}}
 	cell := NewCell([]lab.Result{r}, 0)
 	if cell.Late.N != 0 || cell.VeryLate.N != 0 || cell.Together.N != 0 || cell.Theory.N != 0 {

@@ -29,7 +29,8 @@ const firstFlight = 10
 //     so may those beside a bulk transfer and objects of a page, since they wait
 //     for its bytes. There is checked that a transport which promises delivery
 //     delivers, that the bulk transfer moves, that pages complete.
-//   - No message is faster than the link.
+//   - No message is faster than the link, and none arrives twice where delivery is
+//     promised.
 //   - Every condition with loss has a control, where one can be checked.
 //   - Every planned seed has a result.
 //   - As many messages are recorded as were to be sent: what is left out would be
@@ -193,7 +194,7 @@ func missingSeeds(g cellGroup) string {
 func suspicions(g cellGroup) []string {
 	var all []string
 	c := g.condition
-	unsent, sent, fast, reordered := 0, 0, 0, int64(0)
+	unsent, sent, fast, duplicates, reordered := 0, 0, 0, 0, int64(0)
 	var worst lab.Lateness
 	cc := ""
 	for _, run := range g.runs {
@@ -204,6 +205,9 @@ func suspicions(g cellGroup) []string {
 		}
 		if len(run.arrived) > 0 && c.Link.Jitter == 0 && run.arrived[0] < base(r.Run)-tolerance {
 			fast++
+		}
+		if g.adapter.Reliable {
+			duplicates += r.Duplicates
 		}
 		reordered += r.Down.Reordered + r.Up.Reordered
 		if r.Run.MaxLateness > 0 && r.Lateness.Max > r.Run.MaxLateness && r.Lateness.Max > worst.Max {
@@ -218,6 +222,9 @@ func suspicions(g cellGroup) []string {
 	}
 	if fast > 0 {
 		all = append(all, fmt.Sprintf("messages arrived faster than the link is in %d of %d runs", fast, len(g.runs)))
+	}
+	if duplicates > 0 {
+		all = append(all, were(duplicates, "message", "delivered")+" more than once")
 	}
 	if reordered > 0 && !c.Link.Reorder {
 		all = append(all, fmt.Sprintf("the router reordered %d packets, which it was not asked to", reordered))

@@ -153,6 +153,14 @@ func TestProblems(t *testing.T) {
 		{"messages are not accounted for", func(rs []lab.Result) []lab.Result { rs[1].Samples = rs[1].Samples[:30]; return rs },
 			"of 36 messages that were to be sent 6 are not accounted for"},
 		{"the stagger leaves one out", func(rs []lab.Result) []lab.Result { rs[1].Samples = rs[1].Samples[:36]; return rs }, ""},
+		{"messages arrive twice where nobody promised otherwise", func(rs []lab.Result) []lab.Result { rs[1].Duplicates = 3; return rs }, ""},
+		{"messages arrive twice", func(rs []lab.Result) []lab.Result {
+			for i := range rs {
+				rs[i].Run.Transport = "ws-one"
+			}
+			rs[1].Duplicates = 3
+			return rs
+		}, "one WebSocket (updates down, 1 % loss): 3 messages were delivered more than once."},
 		{"the router was late", func(rs []lab.Result) []lab.Result {
 			rs[1].Run.MaxLateness, rs[1].Lateness.Max = 10*ms, 11*ms
 			return rs
