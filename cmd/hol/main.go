@@ -1,4 +1,148 @@
-// Command hol measures what head-of-line blocking costs on every transport.
+// Command hol is the head-of-line laboratory: it measures what a lost packet
+// costs on every transport, over an emulated link between two network
+// namespaces of this machine, with the kernel's TCP and real QUIC.
+//
+//	go run -C cmd/hol .               the usual study, about ten minutes
+//	go run -C cmd/hol . --quick       two minutes, rough numbers
+//	go run -C cmd/hol . --full        hours, as for a paper
+//	go run -C cmd/hol . --dry-run     what would be done, and how long it takes
+//	go run -C cmd/hol . --list        the transports
+//
+// It needs Linux, and either root or user namespaces. Standard output has the
+// result alone; progress and remarks go to standard error.
+//
+// # Controls
+//
+// Every transport is also measured on the same link without loss. As soon as
+// those runs are there they are judged: a transport that is late without any
+// loss is said at once, and makes the study invalid in the end. The study goes
+// on, since the other transports' results may still be of use; only if none
+// passes it ends there, as the machine is not fit to measure.
+//
+// # Signals
+//
+// The first SIGINT or SIGTERM ends the runs and reports what is there, as
+// partial results. The second one ends at once. Nothing stays behind in either
+// case, nor after SIGKILL.
+//
+// # Exit status
+//
+//	0  the study is complete and valid
+//	1  it is invalid or runs are missing (the report says why), or an error
+//	2  called wrongly: one line says what is wrong and how to mend it
 package main
 
-func main() {}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/towpath-go/towpath/cmd/hol/internal/link"
+	"github.com/towpath-go/towpath/cmd/hol/internal/plan"
+)
+
+const (
+	exitInvalid = 1
+	exitUsage   = 2
+)
+
+// streams are where the command writes.
+type streams struct {
+	out, err *os.File
+}
+
+// A host is the machine, as far as the command has to ask about it.
+type host struct {
+	processors int
+	// realtime says why SCHED_RR is not permitted, nil if it is.
+	realtime func() error
+	// link says why no link can be made, nil if it can.
+	link func() error
+}
+
+var thisHost = host{processors: runtime.NumCPU(), realtime: realtimePermitted, link: link.Check}
+
+// A usageError is a mistake of the caller's: exit status 2.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// errInvalid ends a study whose report says what is wrong with it.
+var errInvalid = errors.New("the study is invalid or incomplete")
+
+func main() {
+	if plan.IsWorker() {
+		os.Exit(serveWorker())
+	}
+	// The first signal asks to end, the second one ends.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr}, thisHost))
+}
+
+// exited is how kong's own exits (after --help) leave run.
+type exited int
+
+// run is main without the process.
+func run(ctx context.Context, args []string, io streams, host host) (status int) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case exited:
+			status = int(r)
+		default:
+			panic(r)
+		}
+	}()
+	var c cli
+	if err := parse(&c, args, io); err != nil {
+		return fail(io.err, err)
+	}
+	return fail(io.err, c.do(ctx, args, io, host))
+}
+
+// parse reads a command line.
+func parse(c *cli, args []string, io streams) error {
+	parser, err := kong.New(c,
+		kong.Name("hol"),
+		kong.Description("Measure what head-of-line blocking costs on every transport."),
+		kong.Writers(io.out, io.err),
+		kong.Exit(func(code int) { panic(exited(code)) }),
+		kong.Vars{"version": "hol of towpath " + version()},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 80}),
+		kong.ExplicitGroups(groups),
+	)
+	if err != nil {
+		return err
+	}
+	if _, err := parser.Parse(args); err != nil {
+		return usageError{fmt.Errorf("%w (see --help)", err)}
+	}
+	return nil
+}
+
+// fail prints an error in one line and returns the exit status.
+func fail(w io.Writer, err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errInvalid): // has been said
+		return exitInvalid
+	}
+	fmt.Fprintln(w, "hol: "+strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	return exitInvalid
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/towpath-go/towpath/cmd/hol/internal/adapter"
+	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
+	"github.com/towpath-go/towpath/cmd/hol/internal/plan"
+)
+
+// printTransports writes a table of the transports and their traits, and of
+// those that take part only if they are named.
+func printTransports(w io.Writer, all, extra []adapter.Adapter) error {
+	text := columns(traits(all))
+	if len(extra) > 0 {
+		text += "\nOnly if named by --transports:\n\n" + columns(traits(extra))
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+func traits(all []adapter.Adapter) [][]string {
+	rows := [][]string{{"transport", "over", "connections", "a lost packet delays", "calls", "made of"}}
+	for _, a := range all {
+		rows = append(rows, []string{a.Name, over(a), connections(a), delays(a), yes(a.Calls), a.Library})
+	}
+	return rows
+}
+
+func over(a adapter.Adapter) string {
+	if a.UDP {
+		return "UDP"
+	}
+	return "TCP"
+}
+
+func connections(a adapter.Adapter) string {
+	if a.Connections == 0 {
+		return "per channel"
+	}
+	return fmt.Sprint(a.Connections)
+}
+
+// delays says whom a lost packet holds up.
+func delays(a adapter.Adapter) string {
+	switch {
+	case a.Shared:
+		return "all channels"
+	case a.Ordered:
+		return "its channel"
+	case a.Reliable:
+		return "its message"
+	}
+	return "nothing"
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// printPlan writes the runs, and how long they take.
+func printPlan(w io.Writer, runs []lab.Run, jobs int) error {
+	rows := [][]string{{"run", "transport", "workload", "direction", "loss", "seed", "takes"}}
+	for i, run := range runs {
+		loss := percent(run.Link.Loss)
+		if run.Link.Burst.Good != 0 {
+			loss += " + bursts"
+		}
+		if run.Link.Lossless() {
+			loss += " (control)"
+		}
+		rows = append(rows, []string{
+			fmt.Sprint(i + 1), run.Transport, string(run.Workload.Kind), string(run.Direction),
+			loss, fmt.Sprint(run.Seed), roughly(plan.Expected(run)),
+		})
+	}
+	_, err := io.WriteString(w, columns(rows)+"\n"+summary(runs, jobs)+"\n")
+	return err
+}
+
+// summary is how much there is to do.
+func summary(runs []lab.Run, jobs int) string {
+	noun := "runs"
+	if len(runs) == 1 {
+		noun = "run"
+	}
+	return fmt.Sprintf("%d %s, %d at a time: about %s", len(runs), noun, jobs, roughly(plan.Total(runs, jobs)))
+}
+
+// columns aligns rows.
+func columns(rows [][]string) string {
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString(cell)
+			line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bufio"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// outputs are where the report goes; "" is nowhere.
+type outputs struct {
+	html, json, csv, samples string
+	// stdout has the JSON, and so no tables.
+	stdout bool
+}
+
+// outputs resolves the paths and finds out now, not after hours, whether they
+// can be written.
+func (c *cli) outputs(directory string) (outputs, error) {
+	o := outputs{html: c.HTML, json: c.JSON.file, csv: c.CSV, samples: c.Samples, stdout: c.JSON.given && c.JSON.file == ""}
+	if c.Out != "" {
+		out := fromCaller(directory, c.Out)
+		if err := os.MkdirAll(out, 0o755); err != nil {
+			return o, usagef("--out: %w", err)
+		}
+		for name, to := range map[string]*string{"hol.html": &o.html, "hol.json": &o.json, "hol.csv": &o.csv} {
+			if *to == "" {
+				*to = filepath.Join(out, name)
+			} else {
+				*to = fromCaller(directory, *to)
+			}
+		}
+		directory = ""
+	}
+	seen := make(map[string]string)
+	for _, to := range []struct {
+		flag string
+		path *string
+	}{{"html", &o.html}, {"json", &o.json}, {"csv", &o.csv}, {"samples", &o.samples}} {
+		if *to.path == "" {
+			continue
+		}
+		*to.path = fromCaller(directory, *to.path)
+		path := filepath.Clean(*to.path)
+		if other, ok := seen[path]; ok && !special(path) {
+			return o, usagef("--%s and --%s both name %s", other, to.flag, path)
+		}
+		seen[path] = to.flag
+		if err := writable(path); err != nil {
+			return o, usagef("--%s: %w", to.flag, err)
+		}
+	}
+	return o, nil
+}
+
+// special says whether a path is something other than a file, as a terminal or
+// a pipe: that is written to, not replaced.
+func special(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.Mode().IsRegular()
+}
+
+// writable says why a file cannot be made there.
+func writable(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return fmt.Errorf("%s is a directory", path)
+	case err == nil && !info.Mode().IsRegular():
+		return nil // opening it could wait for a reader
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".hol-*")
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no directory %s: make it first", filepath.Dir(path))
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// writeFile has a file written, which is complete or not there.
+func writeFile(path string, write func(io.Writer) error) (err error) {
+	if special(path) {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(buffered(f, write), f.Close())
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".hol-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	err = errors.Join(buffered(f, write), f.Chmod(0o644), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func buffered(w io.Writer, write func(io.Writer) error) error {
+	b := bufio.NewWriterSize(w, 64<<10)
+	return errors.Join(write(b), b.Flush())
+}
+
+// compressed is write through gzip if the file's name asks for it.
+func compressed(path string, write func(io.Writer) error) func(io.Writer) error {
+	if !strings.HasSuffix(path, ".gz") {
+		return write
+	}
+	return func(w io.Writer) error {
+		z := gzip.NewWriter(w)
+		return errors.Join(write(z), z.Close())
+	}
+}
