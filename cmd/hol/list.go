@@ -14,7 +14,7 @@ import (
 // printTransports writes a table of the transports and their traits, and of
 // those that take part only if they are named.
 func printTransports(w io.Writer, all, extra []adapter.Adapter) error {
-	text := columns(traits(all))
+	text := columns(traits(all)) + "\nn TCP: one connection for each channel\n"
 	if len(extra) > 0 {
 		text += "\nOnly if named by --transports:\n\n" + columns(traits(extra))
 	}
@@ -23,25 +23,23 @@ func printTransports(w io.Writer, all, extra []adapter.Adapter) error {
 }
 
 func traits(all []adapter.Adapter) [][]string {
-	rows := [][]string{{"transport", "over", "connections", "a lost packet delays", "calls", "made of"}}
+	rows := [][]string{{"transport", "over", "loss delays", "calls", "made of"}}
 	for _, a := range all {
-		rows = append(rows, []string{a.Name, over(a), connections(a), delays(a), yes(a.Calls), a.Library})
+		rows = append(rows, []string{a.Name, over(a), delays(a), yes(a.Calls), a.Library})
 	}
 	return rows
 }
 
+// over says how many connections of what a transport has, n for one each channel.
 func over(a adapter.Adapter) string {
+	number, protocol := "n", "TCP"
+	if a.Connections > 0 {
+		number = fmt.Sprint(a.Connections)
+	}
 	if a.UDP {
-		return "UDP"
+		protocol = "UDP"
 	}
-	return "TCP"
-}
-
-func connections(a adapter.Adapter) string {
-	if a.Connections == 0 {
-		return "per channel"
-	}
-	return fmt.Sprint(a.Connections)
+	return number + " " + protocol
 }
 
 // delays says whom a lost packet holds up.
