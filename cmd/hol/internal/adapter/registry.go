@@ -41,7 +41,10 @@ var dataChannels = []Adapter{
 }
 
 // Requests are what HTTP offers without anything on top.
-var requests = []Adapter{}
+var requests = []Adapter{
+	http2Streams,
+	http3Streams,
+}
 
 var extra = []Adapter{
 	wtWebSocketStreams,

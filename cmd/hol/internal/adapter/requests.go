@@ -1,0 +1,480 @@
+package adapter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+// Channels on plain requests, the same for HTTP/2 and HTTP/3. A channel is one
+// POST whose request body and response body have messages with their lengths,
+// while both go on: the client sends from its start on, the server answers with
+// its header at once and flushes every message. A call is one POST. Only clients
+// make requests, so the server can open nothing.
+
+const (
+	postChannel = "/channel"
+	postBulk    = "/bulk"
+	postCall    = "/call"
+)
+
+// requestsSpare is how many requests there may be besides the channels, where
+// those alone would use up the server's default.
+const requestsSpare = 64
+
+// A requester is the client's connection.
+type requester interface {
+	RoundTrip(*http.Request) (*http.Response, error)
+	Close() error
+}
+
+// requestServer is the server and its end of the connection, whose requests the
+// HTTP server brings to ServeHTTP.
+type requestServer struct {
+	env  Env
+	addr netip.AddrPort
+	// Of the HTTP version: close ends the HTTP server, dial connects a client.
+	close func() error
+	dial  func(ctx context.Context, s *requestServer) (requester, error)
+
+	channels, bulks chan Channel
+	arrived         chan struct{} // closed when the client has connected
+	closed          chan struct{} // closed by Close
+
+	mu      sync.Mutex // guards the following
+	hangUp  func()     // ends the client's connection, nil before
+	closing bool
+	active  sync.WaitGroup // of handlers and their readers; grows before closing only
+}
+
+func newRequestServer(env Env) *requestServer {
+	return &requestServer{
+		env:      env,
+		channels: make(chan Channel, maxAccepted),
+		bulks:    make(chan Channel, maxAccepted),
+		arrived:  make(chan struct{}),
+		closed:   make(chan struct{}),
+	}
+}
+
+// connected notes the client's connection. A run has one client.
+func (s *requestServer) connected(hangUp func()) {
+	s.mu.Lock()
+	second := s.hangUp != nil || s.closing
+	if !second {
+		s.hangUp = hangUp
+		close(s.arrived)
+	}
+	s.mu.Unlock()
+	if second {
+		hangUp()
+	}
+}
+
+// begin counts n goroutines, unless the server is closing.
+func (s *requestServer) begin(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.active.Add(n)
+	return true
+}
+
+func (s *requestServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.begin(2) {
+		http.Error(w, "closing", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.active.Done()
+	switch {
+	case r.Method != http.MethodPost:
+		http.Error(w, "POST only", http.StatusMethodNotAllowed)
+	case r.URL.Path == postChannel:
+		s.channel(w, r, s.channels)
+		return
+	case r.URL.Path == postBulk:
+		s.channel(w, r, s.bulks)
+		return
+	case r.URL.Path == postCall && s.env.Handle != nil:
+		s.answer(w, r)
+	default:
+		http.NotFound(w, r)
+	}
+	s.active.Done() // no reader
+}
+
+// channel serves a channel until the server closes it, or the connection ends.
+func (s *requestServer) channel(w http.ResponseWriter, r *http.Request, to chan<- Channel) {
+	c := &responseChannel{
+		w:        w,
+		rc:       http.NewResponseController(w),
+		inbox:    newInbox(),
+		sending:  make(chan struct{}, 1),
+		returned: make(chan struct{}),
+	}
+	// Ends with the request's body, which ends at the latest when the handler
+	// has returned; requestServer.Close waits for it.
+	go func() {
+		defer s.active.Done()
+		c.inbox.fill(r.Body)
+	}()
+	defer close(c.returned)
+	w.WriteHeader(http.StatusOK)
+	if c.rc.Flush() != nil {
+		return // the client has gone
+	}
+	select {
+	case to <- c:
+	case <-r.Context().Done():
+		return
+	}
+	select {
+	case <-c.inbox.closed:
+	case <-r.Context().Done():
+	}
+	c.sending <- struct{}{} // for good: w must not be used once the handler has returned
+}
+
+func (s *requestServer) answer(w http.ResponseWriter, r *http.Request) {
+	request, err := io.ReadAll(io.LimitReader(r.Body, MaxCall+1))
+	if err != nil {
+		http.Error(w, "the request's body", http.StatusBadRequest)
+		return
+	}
+	if len(request) > MaxCall {
+		http.Error(w, ErrTooLarge.Error(), http.StatusRequestEntityTooLarge)
+		return
+	}
+	response := s.env.Handle(request)
+	if len(response) > MaxCall {
+		http.Error(w, ErrTooLarge.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	_, _ = w.Write(response) // fails if the client has gone, which knows
+}
+
+func (s *requestServer) Dial(ctx context.Context) (Conn, error) {
+	conn, err := s.dial(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("dial: %w", err)
+	}
+	return newRequestConn(conn, s.addr), nil
+}
+
+func (s *requestServer) Accept(ctx context.Context) (Conn, error) {
+	select {
+	case <-s.arrived:
+		return requestEnd{s}, nil
+	case <-s.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// shut ends the client's connection and everything on it.
+func (s *requestServer) shut() {
+	s.mu.Lock()
+	again, hangUp := s.closing, s.hangUp
+	s.closing = true
+	s.mu.Unlock()
+	if !again {
+		close(s.closed)
+		if hangUp != nil {
+			hangUp()
+		}
+	}
+	s.active.Wait()
+}
+
+func (s *requestServer) Close() error {
+	err := s.close()
+	s.shut()
+	return err
+}
+
+// requestEnd is the server's end of the connection.
+type requestEnd struct{ server *requestServer }
+
+func (e requestEnd) OpenChannel(context.Context) (Channel, error) { return nil, ErrUnsupported }
+
+func (e requestEnd) OpenBulk(context.Context) (Channel, error) { return nil, ErrUnsupported }
+
+func (e requestEnd) Call(context.Context, int, []byte) ([]byte, error) { return nil, ErrUnsupported }
+
+func (e requestEnd) AcceptChannel(ctx context.Context) (Channel, error) {
+	return e.accepted(ctx, e.server.channels)
+}
+
+func (e requestEnd) AcceptBulk(ctx context.Context) (Channel, error) {
+	return e.accepted(ctx, e.server.bulks)
+}
+
+func (e requestEnd) accepted(ctx context.Context, from <-chan Channel) (Channel, error) {
+	select {
+	case c := <-from:
+		return c, nil
+	case <-e.server.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (e requestEnd) Close() error {
+	e.server.shut()
+	return nil
+}
+
+// responseChannel is the server's end of a channel.
+type responseChannel struct {
+	w        http.ResponseWriter
+	rc       *http.ResponseController
+	inbox    *inbox
+	out      []byte
+	sending  chan struct{} // of 1: held by Send, and by the handler that returns
+	returned chan struct{} // closed when the handler has returned
+}
+
+func (c *responseChannel) Send(message []byte) error {
+	if err := checkMessage(message); err != nil {
+		return err
+	}
+	select {
+	case <-c.inbox.closed:
+		return net.ErrClosed
+	case <-c.returned:
+		return net.ErrClosed
+	case c.sending <- struct{}{}:
+	}
+	defer func() { <-c.sending }()
+	c.out = appendFrame(c.out[:0], message)
+	if _, err := c.w.Write(c.out); err != nil {
+		return err
+	}
+	return c.rc.Flush()
+}
+
+func (c *responseChannel) Receive(ctx context.Context) ([]byte, error) { return c.inbox.take(ctx) }
+
+// Close has the handler return, which ends the response.
+func (c *responseChannel) Close() error {
+	c.inbox.close()
+	return nil
+}
+
+// requestConn is the client's end.
+type requestConn struct {
+	conn   requester
+	prefix string // of URLs
+	ctx    context.Context
+	cancel context.CancelFunc // ends all requests
+
+	mu      sync.Mutex // guards the following
+	closing bool
+	active  sync.WaitGroup // of channels; grows before closing only
+}
+
+func newRequestConn(conn requester, server netip.AddrPort) *requestConn {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &requestConn{conn: conn, prefix: "https://" + server.String(), ctx: ctx, cancel: cancel}
+}
+
+func (c *requestConn) OpenChannel(context.Context) (Channel, error) { return c.open(postChannel) }
+
+func (c *requestConn) OpenBulk(context.Context) (Channel, error) { return c.open(postBulk) }
+
+// open sends the request without waiting for the response.
+func (c *requestConn) open(path string) (Channel, error) {
+	body, writer := io.Pipe()
+	request, err := http.NewRequestWithContext(c.ctx, http.MethodPost, c.prefix+path, body)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	closing := c.closing
+	if !closing {
+		c.active.Add(1)
+	}
+	c.mu.Unlock()
+	if closing {
+		return nil, net.ErrClosed
+	}
+	channel := &requestChannel{writer: writer, inbox: newInbox()}
+	// Ends with the response, or by Close of the connection, which waits for it.
+	go func() {
+		defer c.active.Done()
+		// What the transport reads, and Send, end with the response, and with the
+		// context: net/http does not look at that while it waits for the body.
+		end := func() { _ = body.CloseWithError(net.ErrClosed) }
+		defer end()
+		defer context.AfterFunc(c.ctx, end)()
+		channel.inbox.fill(&response{conn: c.conn, request: request})
+	}()
+	return channel, nil
+}
+
+func (c *requestConn) AcceptChannel(context.Context) (Channel, error) { return nil, ErrUnsupported }
+
+func (c *requestConn) AcceptBulk(context.Context) (Channel, error) { return nil, ErrUnsupported }
+
+func (c *requestConn) Call(ctx context.Context, _ int, request []byte) ([]byte, error) {
+	if len(request) > MaxCall {
+		return nil, ErrTooLarge
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.prefix+postCall, bytes.NewReader(request))
+	if err != nil {
+		return nil, err
+	}
+	body := &response{conn: c.conn, request: r}
+	defer body.Close()
+	answer, err := io.ReadAll(io.LimitReader(body, MaxCall+1))
+	if err != nil {
+		return nil, fmt.Errorf("call: %w", err)
+	}
+	if len(answer) > MaxCall {
+		return nil, ErrTooLarge
+	}
+	return answer, nil
+}
+
+func (c *requestConn) Close() error {
+	c.mu.Lock()
+	again := c.closing
+	c.closing = true
+	c.mu.Unlock()
+	c.cancel()
+	c.active.Wait()
+	if again {
+		return nil
+	}
+	return c.conn.Close()
+}
+
+// requestChannel is the client's end of a channel.
+type requestChannel struct {
+	writer *io.PipeWriter // of the request's body
+	inbox  *inbox
+	out    []byte
+}
+
+func (c *requestChannel) Send(message []byte) error {
+	if err := checkMessage(message); err != nil {
+		return err
+	}
+	c.out = appendFrame(c.out[:0], message)
+	_, err := c.writer.Write(c.out)
+	return err
+}
+
+func (c *requestChannel) Receive(ctx context.Context) ([]byte, error) { return c.inbox.take(ctx) }
+
+// Close ends the request. What the server still sends is read and dropped.
+func (c *requestChannel) Close() error {
+	c.inbox.close()
+	return c.writer.Close()
+}
+
+// response is a request's response body; the first Read makes the request.
+type response struct {
+	conn    requester
+	request *http.Request
+	body    io.ReadCloser
+}
+
+func (r *response) Read(p []byte) (int, error) {
+	if r.body == nil {
+		response, err := r.conn.RoundTrip(r.request)
+		if err != nil {
+			return 0, err
+		}
+		if response.StatusCode != http.StatusOK {
+			_ = response.Body.Close()
+			return 0, fmt.Errorf("the server answered %s", response.Status)
+		}
+		r.body = response.Body
+	}
+	return r.body.Read(p)
+}
+
+// Close ends the response, read or not.
+func (r *response) Close() error {
+	if r.body == nil {
+		return nil
+	}
+	return r.body.Close()
+}
+
+// inbox hands over messages of a body that cannot be read with a context, one at
+// a time: as long as nobody takes it, no more is read.
+type inbox struct {
+	messages chan []byte
+	closed   chan struct{} // closed by close: nobody takes any more
+	once     sync.Once
+	ended    chan struct{} // closed by fill, after err was set
+	err      error
+}
+
+func newInbox() *inbox {
+	return &inbox{messages: make(chan []byte), closed: make(chan struct{}), ended: make(chan struct{})}
+}
+
+// fill reads messages until the end of the body, and closes it.
+func (i *inbox) fill(body io.ReadCloser) {
+	f := frameReader{r: body}
+	for {
+		message, err := f.next()
+		if err != nil {
+			i.err = err
+			break
+		}
+		select {
+		case i.messages <- slices.Clone(message):
+		case <-i.closed: // it is dropped
+		}
+	}
+	_ = body.Close()
+	close(i.ended)
+}
+
+func (i *inbox) take(ctx context.Context) ([]byte, error) {
+	select {
+	case message := <-i.messages:
+		return message, nil
+	case <-i.closed:
+		return nil, net.ErrClosed
+	case <-i.ended:
+		return nil, i.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (i *inbox) close() { i.once.Do(func() { close(i.closed) }) }
+
+// warnings has an HTTP server's log go where the run's goes.
+func warnings(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return log
+}
+
+// ignoreClosed is the error of closing what may be closed already.
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
