@@ -66,6 +66,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(7)
 	}
+	// Without privileges, tests run in a user namespace if they can.
+	if Check() == nil {
+		if err := EnterNamespaces(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	os.Exit(m.Run())
 }
 
