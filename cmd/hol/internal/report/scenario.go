@@ -179,7 +179,7 @@ func name(all []scenario) {
 		id := fmt.Sprintf("%s-%s", c.Workload.Kind, c.Direction)
 		ids[id]++
 		if n := ids[id]; n > 1 {
-			id = fmt.Sprintf("%s-%d", id, n)
+			id = fmt.Sprintf("%s%d-%s", c.Workload.Kind, n, c.Direction) // not at the end, where a level's loss is
 		}
 		all[i].ID = id
 	}

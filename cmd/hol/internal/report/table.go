@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/term"
 
@@ -34,57 +33,19 @@ func coloured(w io.Writer) bool {
 	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }
 
-// A terminal collects what is printed.
-type terminal struct {
-	b      strings.Builder
-	width  int
-	colour bool
-	notes  []string // below the table that is being written
-}
-
-const (
-	bold   = "\x1b[1m"
-	dim    = "\x1b[2m"
-	red    = "\x1b[1;31m"
-	yellow = "\x1b[33m"
-	green  = "\x1b[32m"
-)
-
-func (t *terminal) paint(code, s string) string {
-	if !t.colour || code == "" {
-		return s
-	}
-	return code + s + "\x1b[0m"
-}
-
-func (t *terminal) wide() bool { return t.width <= 0 || t.width >= Wide }
-
-// say writes a paragraph, wrapped, with the lines after the first indented.
-func (t *terminal) say(code, indent, s string) {
-	width := 100
-	if t.width > 0 && t.width < width {
-		width = t.width
-	}
-	width = max(width-len(indent), 20)
-	for i, l := range strings.Split(text.WrapSoft(s, width), "\n") {
-		if i > 0 {
-			l = indent + strings.TrimLeft(l, " ")
-		}
-		fmt.Fprintln(&t.b, t.paint(code, strings.TrimRight(l, " ")))
-	}
-}
-
 func (t *terminal) study(s lab.Study) {
 	t.problems(s)
 	all := scenarios(s)
 	if len(s.Cells) == 0 {
 		t.say("", "", "The study has no results.")
 	}
+	beginning := true // set-up is told once: it depends on the link alone
 	for _, sc := range all {
 		if len(cellsOf(sc)) == 0 {
 			continue
 		}
-		t.scenario(sc)
+		t.scenario(sc, beginning)
+		beginning = false
 	}
 	t.machine(s)
 	t.problems(s)
@@ -111,116 +72,33 @@ func cellsOf(sc scenario) []lab.Cell {
 	return all
 }
 
-func (t *terminal) scenario(sc scenario) {
+func (t *terminal) scenario(sc scenario, beginning bool) {
 	t.say(bold, "", sc.Title)
 	t.say(dim, "", describe(sc))
 	fmt.Fprintln(&t.b)
 	t.latencies(sc)
 	t.legend(sc)
 	fmt.Fprintln(&t.b)
-	t.setup(sc)
+	t.setup(sc, beginning)
 	fmt.Fprintln(&t.b)
-}
-
-// field is a column of a terminal's table.
-type field struct {
-	head string
-	text func(c lab.Cell) string
-	left bool
-}
-
-// write writes a table, with a line between the levels.
-func (t *terminal) write(levels []level, fields []field) {
-	out := table.NewWriter()
-	style := table.StyleDefault
-	style.Box = table.BoxStyle{
-		MiddleHorizontal: "─", MiddleSeparator: "─", MiddleVertical: " ",
-		LeftSeparator: "", RightSeparator: "",
-	}
-	style.Options = table.Options{SeparateColumns: true, SeparateHeader: true}
-	style.Format = table.FormatOptions{Header: text.FormatDefault, HeaderVAlign: text.VAlignBottom}
-	out.SetStyle(style)
-	var configs []table.ColumnConfig
-	var head table.Row
-	for i, f := range fields {
-		align := text.AlignRight
-		if f.left {
-			align = text.AlignLeft
-		}
-		configs = append(configs, table.ColumnConfig{Number: i + 1, Align: align, AlignHeader: align, VAlignHeader: text.VAlignBottom})
-		head = append(head, f.head)
-	}
-	out.SetColumnConfigs(configs)
-	out.AppendHeader(head)
-	for i, l := range levels {
-		if i > 0 {
-			out.AppendSeparator()
-		}
-		for _, c := range l.Cells {
-			row := make(table.Row, len(fields))
-			for j, f := range fields {
-				row[j] = f.text(c)
-			}
-			out.AppendRow(row)
-		}
-	}
-	for _, l := range strings.Split(out.Render(), "\n") {
-		fmt.Fprintln(&t.b, strings.TrimRight(l, " "))
-	}
-	for _, n := range t.notes {
-		t.say("", "   ", n)
-	}
-	t.notes = nil
-}
-
-// note adds a note to the table that is being written, and returns its number.
-// Equal notes are one.
-func (t *terminal) note(s string) int {
-	for i, n := range t.notes {
-		if _, rest, _ := strings.Cut(n, " "); rest == s {
-			return i + 1
-		}
-	}
-	t.notes = append(t.notes, fmt.Sprintf("%d) %s", len(t.notes)+1, s))
-	return len(t.notes)
-}
-
-func (t *terminal) latencies(sc scenario) {
-	scaled := func(u unit, of func(*lab.Cell) *lab.Estimate) func(lab.Cell) string {
-		return func(c lab.Cell) string {
-			if t.wide() {
-				return u.interval(*of(&c))
-			}
-			return u.mean(*of(&c))
-		}
-	}
-	by := func(name, head string) field {
-		c := columnNamed(name)
-		return field{head: head, text: scaled(c.scale, c.of)}
-	}
-	fields := []field{
-		{head: "transport", text: t.namedWithNote, left: true},
-		{head: "loss\n%", text: func(c lab.Cell) string { return percentage(c.Condition.Link) }},
-		by("p50_ms", "p50\nms"), by("p95_ms", "p95\nms"), by("p99_ms", "p99\nms"), by("max_ms", "max\nms"),
-		{head: "late\n%", text: t.late},
-		by("very_late_share", "tail\n%"),
-		{head: "theory\n%", text: func(c lab.Cell) string { return unit(inPercent).mean(c.Theory) }},
-		{head: "toge-\nther", text: t.together},
-		by("delivered_share", "deli-\nvered"),
-	}
-	t.write(sc.Levels, fields)
 }
 
 // named is the first column. A cell with a problem is marked there.
 func (t *terminal) named(c lab.Cell) string {
-	name := c.Transport
+	name, room := c.Transport, 16
 	if t.wide() {
-		name = lookOf(name).Title
+		name, room = lookOf(name).Title, 30
 	}
+	name = text.Snip(name, room, "…")
 	if c.Problem != "" {
 		return t.paint(red, name+"!")
 	}
 	return name
+}
+
+func sparing(f field) field {
+	f.spare = true
+	return f
 }
 
 // namedWithNote is the same, and has the problem told below the table.
@@ -266,7 +144,9 @@ func (t *terminal) legend(sc scenario) {
 		t.say(dim, "  ", fmt.Sprintf("late: later than %s ms after the scheduled time (%s and half a round trip), tail: than %s ms (1.5 round trips); of all sent, undelivered ones not counted.",
 			plain(lateAfter(sc.Base)), journey(sc.Base), plain(veryLateAfter(sc.Base))))
 	}
-	t.say(dim, "  ", "together: where something was late, the share of intervals in which half of the channels or more were; 1 is head-of-line blocking. theory: late, from the loss alone.")
+	if t.has(sc, field{text: t.together}) {
+		t.say(dim, "  ", "together: where something was late, the share of intervals in which half of the channels or more were; 1 is head-of-line blocking. theory: late, from the loss alone.")
+	}
 	if sc.runs() > 1 {
 		t.say(dim, "  ", fmt.Sprintf("±: 95 %% confidence, over %d seeds. Realised loss: %s.", sc.runs(), sc.realised()))
 	} else {

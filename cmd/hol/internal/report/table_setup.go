@@ -7,9 +7,9 @@ import (
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
 )
 
-// setup writes what it took to begin, at the least loss, and what a table of
-// latencies does not show of the workload.
-func (t *terminal) setup(sc scenario) {
+// setup writes what it took to begin and what it cost, at the least loss, and
+// what a table of latencies does not show of the workload.
+func (t *terminal) setup(sc scenario, beginning bool) {
 	by := func(name, head string) field {
 		c := columnNamed(name)
 		return field{head: head, text: func(cell lab.Cell) string {
@@ -20,16 +20,19 @@ func (t *terminal) setup(sc scenario) {
 		}}
 	}
 	first := sc.Levels[0]
-	t.say(bold, "", "Set-up and cost "+first.At())
-	t.write([]level{first}, []field{
-		{head: "transport", text: t.named, left: true},
-		by("round_trips", "round trips\nto 1st message"),
-		by("first_message_ms", "1st message\nms"),
-		by("next_channel_ms", "one more\nchannel ms"),
-		{head: "channel from\nserver", text: t.fromServer},
-		by("cpu_ms_per_s", "CPU\nms/s"),
-		by("goodput_bit_per_s", "goodput\nkbit/s"),
-	})
+	fields := []field{{head: "transport", text: t.named, left: true}}
+	title := "Cost "
+	if beginning {
+		title = "Set-up and cost "
+		fields = append(fields,
+			by("round_trips", "1st message\nround trips"),
+			by("first_message_ms", "1st message\nms"),
+			by("next_channel_ms", "one more\nchannel ms"),
+			field{head: "channel from\nserver", text: t.fromServer})
+	}
+	fields = append(fields, by("cpu_ms_per_s", "CPU\nms/s"), sparing(by("goodput_bit_per_s", "goodput\nkbit/s")))
+	t.say(bold, "", title+first.At())
+	t.write([]level{first}, fields)
 	t.over(sc, "bulk_bit_per_s", "Bulk transfer beside the messages, Mbit/s, by loss")
 	t.over(sc, "page_ms", "Completion of a page, ms, by loss")
 }
