@@ -23,6 +23,9 @@ func (h *histogram) add(d time.Duration) {
 	h.max = max(h.max, d)
 }
 
+// stall raises the maximum alone.
+func (h *histogram) stall(d time.Duration) { h.max = max(h.max, d) }
+
 // bucket is d itself below 32 ns, and else 16 buckets for each power of 2.
 func bucket(d time.Duration) int {
 	shift := max(0, bits.Len64(uint64(d))-5)
@@ -38,7 +41,7 @@ func top(b int) time.Duration {
 // lateness has a P99 that is at most 1/16 too large.
 func (h *histogram) lateness() lab.Lateness {
 	if h.n == 0 {
-		return lab.Lateness{}
+		return lab.Lateness{Max: h.max}
 	}
 	rank := (h.n*99 + 99) / 100 // of the value that 99 % do not exceed
 	l := lab.Lateness{Mean: h.sum / time.Duration(h.n), Max: h.max}

@@ -55,6 +55,16 @@ func TestLateness(t *testing.T) {
 		}
 	}
 	h := new(histogram)
+	h.stall(time.Second)
+	h.stall(time.Millisecond)
+	if got := h.lateness(); got != (lab.Lateness{Max: time.Second}) {
+		t.Errorf("of a stall without packets: %+v", got)
+	}
+	h.add(time.Millisecond)
+	if got := h.lateness(); got.Mean != time.Millisecond || got.Max != time.Second || got.P99 > time.Millisecond*17/16 {
+		t.Errorf("of a stall and a packet: %+v", got)
+	}
+	h = new(histogram)
 	h.add(-time.Second) // a clock that is read earlier than the packet was due
 	if got := h.lateness(); got != (lab.Lateness{}) {
 		t.Errorf("of less than nothing: %+v", got)

@@ -63,10 +63,10 @@ type Drop struct {
 type Report struct {
 	Down, Up lab.Passage
 	// Lateness is how long after its time each packet was handed to the
-	// receiving host's kernel. It says nothing of the time that packets waited to
-	// be read, which the kernel does not tell: a packet's delay counts from
-	// when the router read it. A router that is late to read is late to send
-	// too, as long as anything is under way.
+	// receiving host's kernel. How long packets waited to be read is not in it,
+	// for the kernel does not tell: a packet's delay counts from when the
+	// router read it. But Max is at least the longest time, less 2 ms, in which the
+	// router did not run although it was to, and nothing waits longer to be read.
 	Lateness lab.Lateness
 	// RouterCPU is the router thread's processor time, user and system.
 	RouterCPU time.Duration

@@ -32,7 +32,7 @@ const (
 // not tested.
 const patience = 60 * time.Second
 
-// roles are programs that tests start. Each writes one line of JSON.
+// roles are programs that tests start. Each writes one line of JSON at its end.
 var roles = map[string]func() any{
 	"check":  func() any { return said{Error: text(Check())} },
 	"worker": func() any { return work(EnterNamespaces()) },
@@ -44,6 +44,15 @@ var roles = map[string]func() any{
 		return work(EnterNamespaces())
 	},
 	"private": privateTUN,
+	"stalled": func() any {
+		l, err := Open(clean(), 1, Options{})
+		if err != nil {
+			return said{Error: err.Error()}
+		}
+		fmt.Println("ready")
+		io.ReadAll(os.Stdin)
+		return said{Report: l.Report()}
+	},
 }
 
 // said is what a role writes.

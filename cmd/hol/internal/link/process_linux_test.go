@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -335,5 +337,50 @@ func TestSignal(t *testing.T) {
 	}
 	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 128+int(unix.SIGTERM) {
 		t.Errorf("it ended with %v", err)
+	}
+}
+
+// A router that did not run shows it, although no packet was late.
+func TestStall(t *testing.T) {
+	needLink(t)
+	cmd, stderr := start(t, "stalled", "", nil)
+	cmd.Stdin = nil
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(out)
+	if line, _ := lines.ReadString('\n'); line != "ready\n" {
+		t.Fatalf("%q, %s", line, stderr)
+	}
+	if err := cmd.Process.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the process to stop", func() bool {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+		return bytes.Contains(stat, []byte(") T "))
+	})
+	stopped := time.Now()
+	await(t, "a while to pass", func() bool { return time.Since(stopped) > 100*time.Millisecond })
+	lasted := time.Since(stopped)
+	if err := cmd.Process.Signal(unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	stdin.Close()
+	line, _ := lines.ReadBytes('\n')
+	cmd.Wait()
+	var s said
+	if err := json.Unmarshal(line, &s); err != nil || s.Error != "" {
+		t.Fatalf("%q: %v", line, err)
+	}
+	if got := s.Report.Lateness; got.Max < lasted-heartbeat || got.Mean != 0 || s.Report.Up.Packets != 0 {
+		t.Errorf("stopped for %v, and reports %+v", lasted, got)
 	}
 }

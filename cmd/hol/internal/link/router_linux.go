@@ -11,9 +11,15 @@ import (
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
 )
 
-// readBatch bounds how many packets of one device are read before due packets
-// are sent again.
-const readBatch = 32
+const (
+	// readBatch bounds how many packets of one device are read before due packets
+	// are sent again, and the other way round.
+	readBatch = 32
+	// heartbeat is how long the router sleeps at most. A stall is noticed by the
+	// time that it was to wake at, also when nothing was under way, and then to
+	// within this.
+	heartbeat = 2 * time.Millisecond
+)
 
 // router moves packets between two devices on a thread of its own.
 type router struct {
@@ -118,12 +124,16 @@ func (r *router) run() error {
 		{Fd: int32(r.stop), Events: unix.POLLIN},
 	}
 	for {
-		var timeout *unix.Timespec // none: until a packet comes
-		if due, ok := r.send(); ok {
-			t := unix.NsecToTimespec(int64(max(0, due-time.Since(r.epoch))))
-			timeout = &t
+		due, ok := r.send()
+		now := time.Since(r.epoch)
+		wake := now + heartbeat
+		if ok {
+			wake = min(wake, max(now, due))
 		}
-		if _, err := unix.Ppoll(fds, timeout, nil); err == unix.EINTR {
+		timeout := unix.NsecToTimespec(int64(wake - now))
+		_, err := unix.Ppoll(fds, &timeout, nil)
+		r.woke(time.Since(r.epoch) - wake)
+		if err == unix.EINTR {
 			continue
 		} else if err != nil {
 			return fmt.Errorf("link: router: ppoll: %w", err)
@@ -140,6 +150,13 @@ func (r *router) run() error {
 			}
 		}
 	}
+}
+
+// woke notes by how much the router overslept.
+func (r *router) woke(late time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lateness.stall(late)
 }
 
 // send writes what is due, and returns when the next packet will be.
