@@ -21,9 +21,15 @@
 //   - tcp: three later segments were received (RFC 5681 Section 3.2), or one
 //     that was sent a quarter of the RTT later (RACK, RFC 8985 Section 6.2),
 //     whichever is first; the first later segment alone while the sender
-//     recovers from another loss already (RFC 8985 Section 6.2.1). At the latest
-//     the retransmission timeout, of RTT + 200 ms on Linux. A retransmission
-//     that was lost is known to be once a segment sent after it was received.
+//     recovers from another loss already (RFC 8985 Section 6.2.1). To RACK the
+//     first later segment does not count if its acknowledgement is also that of
+//     the segment before the lost one, which the receiver had kept back (RFC 5681
+//     Section 4.2): the age of that one is taken for the round trip then, and the
+//     lost one, which is younger, may still come. As every second segment is
+//     acknowledged, that is so half of the time, if the next segment comes within
+//     the 40 ms for which Linux does this. At the latest the retransmission
+//     timeout, of RTT + 200 ms on Linux. A retransmission that was lost is known
+//     to be once a segment sent after it was received.
 //   - quic: three later packets were acknowledged, or one and 9/8 of the RTT
 //     have passed (RFC 9002 Section 6.1); a packet behind a gap is acknowledged
 //     at once (RFC 9000 Section 13.2.1). With nothing behind it, a probe after

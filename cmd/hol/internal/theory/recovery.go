@@ -35,6 +35,9 @@ var recoveries = map[string]recovery{
 const (
 	// tcpMinRTO is what Linux adds to the RTT at least.
 	tcpMinRTO = 200 * time.Millisecond
+	// tcpKept is how long Linux keeps an acknowledgement back, for another segment
+	// to acknowledge with it.
+	tcpKept = 40 * time.Millisecond
 	// sctpMinRTO is RTO.Min of RFC 9260 Section 16.
 	sctpMinRTO = time.Second
 	// quicAckDelay is how long a receiver may wait with an acknowledgement (RFC
@@ -53,11 +56,11 @@ func (f flow) after(n int) time.Duration {
 }
 
 // segments is how long after a lost packet the one is sent that gives it away
-// where three later packets do, or one by the reordering window of RACK, a
-// quarter of the round trip, later.
-func (f flow) segments() time.Duration {
+// where three later packets do, or one of those from a given message on by the
+// reordering window of RACK, a quarter of the round trip, later.
+func (f flow) segments(from time.Duration) time.Duration {
 	n := (f.rtt/4 + f.spacing - 1) / f.spacing
-	return min(f.after(threshold), max(n, 1)*f.spacing)
+	return min(f.after(threshold), max(n, from)*f.spacing)
 }
 
 // recovering is the probability that at a time at which a sender learns of a
@@ -68,9 +71,10 @@ func (f flow) recovering(p float64) float64 {
 }
 
 func tcp(f flow, p float64) []lossCase {
-	already := f.recovering(p)
+	already := f.recovering(p) // and a receiver that misses a segment waits with nothing
 	return []lossCase{
-		{share: 1 - already, delays: tcpDelays(f, f.segments())},
+		{share: (1 - already) * (1 - f.pending), delays: tcpDelays(f, f.segments(1))},
+		{share: (1 - already) * f.pending, delays: tcpDelays(f, f.segments(2))},
 		{share: already, delays: tcpDelays(f, f.spacing)},
 	}
 }

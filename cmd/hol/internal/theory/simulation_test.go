@@ -48,6 +48,10 @@ func (a *agenda) Pop() any {
 	return last
 }
 
+// keptFor is how long Linux keeps an acknowledgement back: 40 ms, to the next
+// tick of its clock.
+const keptFor = 42 * time.Millisecond
+
 const (
 	unsent   = time.Duration(-2)
 	underway = time.Duration(-1)
@@ -64,9 +68,9 @@ type connection struct {
 	flight  []*transmission // not done, in the order of sending
 	sent    int
 	lost    int
-	// detect is called for every acknowledgement, with the transmission that it
-	// says has arrived; timers and recovery are its business.
-	detect func(c *connection, now time.Duration, t *transmission)
+	// detect is called for every acknowledgement, with the transmissions that it
+	// is the first to say have arrived; timers and recovery are its business.
+	detect func(c *connection, now time.Duration, arrived []*transmission)
 	armed  func(c *connection, t *transmission) // after each sending
 	// For tcp and sctp; fastOnce says that a retransmission is not taken for lost
 	// but by the timer (RFC 9260 Section 7.2.4), and no window is waited for.
@@ -76,6 +80,10 @@ type connection struct {
 	cumulative int          // the first message that is not acknowledged
 	sacked     map[int]bool // messages beyond that are
 	newest     *transmission
+	// Of the receiver, for tcp.
+	delayed bool
+	next    int // the first message that has not arrived
+	kept    []*transmission
 }
 
 func (c *connection) at(at time.Duration, do func(now time.Duration)) {
@@ -97,9 +105,27 @@ func (c *connection) send(now time.Duration, message int) *transmission {
 			if c.arrived[message] < 0 {
 				c.arrived[message] = now
 			}
-			c.at(now+c.rtt/2, func(now time.Duration) {
-				c.detect(c, now, t)
-				c.flight = slices.DeleteFunc(c.flight, func(t *transmission) bool { return t.done })
+			if !c.delayed {
+				c.acknowledge(now, []*transmission{t})
+				return
+			}
+			// RFC 5681 Section 4.2: at once if a segment is missing or was, and
+			// every second one.
+			c.kept = append(c.kept, t)
+			missing := c.next != message
+			for c.next < len(c.arrived) && c.arrived[c.next] >= 0 {
+				c.next++
+			}
+			if missing || c.next != message+1 || len(c.kept) >= 2 {
+				c.acknowledge(now, c.kept)
+				c.kept = nil
+				return
+			}
+			c.at(now+keptFor, func(now time.Duration) {
+				if len(c.kept) == 1 && c.kept[0] == t {
+					c.acknowledge(now, c.kept)
+					c.kept = nil
+				}
 			})
 		})
 	}
@@ -109,32 +135,49 @@ func (c *connection) send(now time.Duration, message int) *transmission {
 	return t
 }
 
+// acknowledge lets the sender know of arrived transmissions a way later.
+func (c *connection) acknowledge(now time.Duration, arrived []*transmission) {
+	c.at(now+c.rtt/2, func(now time.Duration) {
+		c.detect(c, now, arrived)
+		c.flight = slices.DeleteFunc(c.flight, func(t *transmission) bool { return t.done })
+	})
+}
+
 func (c *connection) again(now time.Duration, t *transmission) {
 	t.done = true
 	c.send(now, t.message)
 }
 
-// tcp follows RFC 8985 with the timer that makes up for no further segments
-// left out, and RFC 6298.
-func tcpDetect(c *connection, now time.Duration, t *transmission) {
-	t.done = true
-	c.sacked[t.message] = true
+// tcp follows RFC 8985, without its timer for what no segment follows, and RFC
+// 6298. RACK.rtt is that of the segment that is looked at last: first those that
+// are acknowledged selectively, then those that all before are, too.
+func tcpDetect(c *connection, now time.Duration, arrived []*transmission) {
+	for _, t := range arrived {
+		t.done = true
+		c.sacked[t.message] = true
+		if c.newest == nil || t.number > c.newest.number {
+			c.newest = t
+		}
+	}
 	for c.sacked[c.cumulative] {
 		delete(c.sacked, c.cumulative)
 		c.cumulative++
 	}
+	age := now - arrived[len(arrived)-1].at
+	for _, t := range arrived {
+		if t.message < c.cumulative {
+			age = now - t.at
+		}
+	}
 	if c.recovering && c.cumulative > c.recoverTo {
 		c.recovering = false
-	}
-	if c.newest == nil || t.number > c.newest.number {
-		c.newest = t
 	}
 	window := c.rtt / 4
 	if c.recovering || len(c.sacked) >= 3 || c.fastOnce {
 		window = 0
 	}
 	for _, u := range slices.Clone(c.flight) {
-		if !u.done && u.number < c.newest.number && now-u.at >= c.rtt+window && (u.first || !c.fastOnce) {
+		if !u.done && u.number < c.newest.number && now-u.at >= age+window && (u.first || !c.fastOnce) {
 			if !c.recovering {
 				c.recovering, c.recoverTo = true, highest(c)
 			}
@@ -162,10 +205,12 @@ func timeout(least time.Duration) func(c *connection, t *transmission) {
 }
 
 // quic follows RFC 9002 Section 6.1.
-func quicDetect(c *connection, now time.Duration, t *transmission) {
-	t.done = true
-	if c.newest == nil || t.number > c.newest.number {
-		c.newest = t
+func quicDetect(c *connection, now time.Duration, arrived []*transmission) {
+	for _, t := range arrived {
+		t.done = true
+		if c.newest == nil || t.number > c.newest.number {
+			c.newest = t
+		}
 	}
 	for _, u := range slices.Clone(c.flight) {
 		switch {
@@ -201,7 +246,7 @@ func simulate(run lab.Run, traits adapter.Traits, seed uint64) (late, veryLate, 
 		}
 		switch traits.Recovery {
 		case "tcp":
-			c.detect, c.armed = tcpDetect, timeout(tcpMinRTO)
+			c.detect, c.armed, c.delayed = tcpDetect, timeout(tcpMinRTO), true
 		case "quic":
 			c.detect = quicDetect
 		case "sctp":

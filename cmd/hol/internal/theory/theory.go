@@ -80,6 +80,9 @@ type flow struct {
 	packets float64
 	bytes   float64 // of a message's IP packets, on average
 	payload float64 // of a full packet: the bytes of messages that fit
+	// pending is the share of lost packets before which there is one whose
+	// acknowledgement the receiver keeps back until the next packet (tcp).
+	pending float64
 	// unreliable messages are not sent again.
 	unreliable bool
 	// lossBased says whether the congestion control takes losses for congestion.
@@ -107,6 +110,9 @@ func newFlow(run lab.Run, traits adapter.Traits) (flow, bool) {
 	}
 	if traits.Connections > 0 {
 		f.spacing = max(work.Interval*time.Duration(traits.Connections)/time.Duration(work.Channels), 1)
+	}
+	if 2*f.spacing <= tcpKept {
+		f.pending = 1. / 2
 	}
 	ordered := traits.Ordered
 	if work.Kind == lab.RPC {

@@ -53,8 +53,9 @@ func TestHowManyMessagesWaitForAPacket(t *testing.T) {
 		// Three segments later are 7.5 ms: 57.5 ms late; within 32.5 ms 14 messages.
 		{"one TCP connection", light(), oneTCP, 14},
 		// The next segment after 20 ms, beyond the reordering window of 12.5 ms: 70
-		// ms; within 45 ms 3 messages.
-		{"a TCP connection each", light(), eachTCP, 3},
+		// ms; within 45 ms 3 messages. In half of the cases the one after that: 90 ms,
+		// within 65 ms 4.
+		{"a TCP connection each", light(), eachTCP, 3.5},
 		{"QUIC, a message waits for itself", light(), quicOnce, 1},
 		// 9/8 of 50 ms: 56.25 ms late; within 31.25 ms 2 messages.
 		{"QUIC, a stream each", light(), quicStream, 2},
@@ -65,20 +66,21 @@ func TestHowManyMessagesWaitForAPacket(t *testing.T) {
 		// Every 10 ms: the second one, after 20 ms, is beyond 12.5 ms: within 45 ms 5.
 		{"two channels", change(func(r *lab.Run) { r.Workload.Channels = 2 }), oneTCP, 5},
 		// One channel is one channel, on whatever connection.
-		{"one channel", change(func(r *lab.Run) { r.Workload.Channels = 1 }), oneTCP, 3},
-		{"one channel of its own", change(func(r *lab.Run) { r.Workload.Channels = 1 }), eachTCP, 3},
+		{"one channel", change(func(r *lab.Run) { r.Workload.Channels = 1 }), oneTCP, 3.5},
+		{"one channel of its own", change(func(r *lab.Run) { r.Workload.Channels = 1 }), eachTCP, 3.5},
 		// The timeout comes before the next message: 250 ms late, of 225 ms 1.
 		{"TCP timeout", change(func(r *lab.Run) { r.Workload.Interval = time.Second }), eachTCP, 1},
 		// 2.5 ms apart in 5 ms of delay: an RTT of 10 ms, a reordering window of 2.5
-		// ms, one segment: 12.5 ms late, within 7.5 ms 4.
-		{"a short link", change(func(r *lab.Run) { r.Link.Delay = 5 * ms }), oneTCP, 4},
+		// ms, one segment: 12.5 ms late, within 7.5 ms 4; in half of the cases two: 15
+		// ms late, within 10 ms 5.
+		{"a short link", change(func(r *lab.Run) { r.Link.Delay = 5 * ms }), oneTCP, 4.5},
 		// Messages of 2,000 bytes are two segments: any of which delays. Three later
 		// segments are in the next two messages: 55 ms late, within 30 ms 13 messages.
 		{"two segments", change(func(r *lab.Run) { r.Workload.MinSize, r.Workload.MaxSize = 2000, 2000 }), oneTCP, 26},
 		// A call is late by its request or its response.
 		{"calls over one TCP connection", change(func(r *lab.Run) { r.Workload.Kind = lab.RPC }), oneTCP, 28},
 		{"calls over QUIC, a stream each", change(func(r *lab.Run) { r.Workload.Kind = lab.RPC }), quicStream, 2},
-		{"calls over TCP connections", change(func(r *lab.Run) { r.Workload.Kind = lab.RPC }), eachTCP, 6},
+		{"calls over TCP connections", change(func(r *lab.Run) { r.Workload.Kind = lab.RPC }), eachTCP, 7},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			const p = 1e-7
@@ -110,6 +112,7 @@ func TestSimplestForm(t *testing.T) {
 			if !ok {
 				t.Fatal("no flow")
 			}
+			f.pending = 0 // acknowledgements that a receiver keeps back were left out
 			for i, nominal := range []float64{.008, .017, .046}[:len(c.want)] {
 				p := 1 - math.Pow(1-c.want[i], 1/float64(c.n))
 				if math.Abs(p-nominal) > .002 {
