@@ -39,7 +39,7 @@ func privileged() bool {
 func tryNamespace() error {
 	return onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return whyNoNamespace(err)
+			return whyNoNamespace(err, sysctlRoot)
 		}
 		return nil
 	})
@@ -50,6 +50,7 @@ func tryNamespace() error {
 func tryUserNamespace() error {
 	cmd := exec.Command("/dev/null/none")
 	cmd.SysProcAttr = inNamespaces()
+	cmd.SysProcAttr.Chroot = "/" // needs a capability, which AppArmor may deny to root there
 	err := cmd.Start()
 	if errors.Is(err, unix.ENOTDIR) { // the error of the last step
 		return nil
@@ -83,12 +84,21 @@ func whyNoTUN(err error) error {
 	return fmt.Errorf("link: %s: %w; %s", tunPath, err, remedy)
 }
 
-func whyNoNamespace(err error) error {
-	return fmt.Errorf("link: the kernel refuses a network namespace: %w; run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN (in a container, with --privileged)", err)
+func whyNoNamespace(err error, root string) error {
+	return fmt.Errorf("link: the kernel refuses a network namespace: %w; %s", err,
+		remedy(err, root, "run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN (in a container, with --privileged)"))
 }
 
-// forbidding are sysctls by which user namespaces are forbidden, with the value
-// that does it and the one that allows them.
+func whyNoUserNamespace(err error, root string) error {
+	return fmt.Errorf("link: the kernel refuses user %d a user namespace: %w; %s", os.Geteuid(), err,
+		remedy(err, root, "run as root (in a container, with --privileged, which lifts its seccomp profile)"))
+}
+
+// sysctlRoot is where the kernel shows its settings.
+const sysctlRoot = "/proc/sys"
+
+// forbidding are settings by which namespaces are forbidden, with the value that
+// does it and one that allows them.
 var forbidding = []struct{ name, forbids, allows string }{
 	{"user.max_user_namespaces", "0", "15000"},
 	{"user.max_net_namespaces", "0", "15000"},
@@ -96,23 +106,23 @@ var forbidding = []struct{ name, forbids, allows string }{
 	{"kernel.apparmor_restrict_unprivileged_userns", "1", "0"},
 }
 
-// sysctlRoot is where the kernel shows its settings.
-const sysctlRoot = "/proc/sys"
-
-// whyNoUserNamespace reads the settings below root.
-func whyNoUserNamespace(err error, root string) error {
+// remedy is the commands that change what forbids namespaces, by the settings
+// below root, or otherwise what is said if there are none.
+func remedy(err error, root, otherwise string) string {
 	var commands []string
 	for _, s := range forbidding {
-		b, readErr := os.ReadFile(root + "/" + strings.ReplaceAll(s.name, ".", "/"))
-		if readErr == nil && strings.TrimSpace(string(b)) == s.forbids {
+		b, err := os.ReadFile(root + "/" + strings.ReplaceAll(s.name, ".", "/"))
+		if err == nil && strings.TrimSpace(string(b)) == s.forbids {
 			commands = append(commands, "sysctl -w "+s.name+"="+s.allows)
 		}
 	}
-	remedy := "run as root (in a container, with --privileged, which lifts its seccomp profile)"
 	if len(commands) > 0 {
-		remedy = "run as root, or let root run \"" + strings.Join(commands, "; ") + "\""
+		return "let root run \"" + strings.Join(commands, "; ") + "\""
 	}
-	return fmt.Errorf("link: the kernel refuses user %d a user namespace: %w; %s", os.Geteuid(), err, remedy)
+	if errors.Is(err, unix.ENOSPC) { // the kernel's word for a limit that is reached
+		return "there are too many: let root raise user.max_user_namespaces and user.max_net_namespaces with sysctl -w"
+	}
+	return otherwise
 }
 
 // lockThread keeps the calling goroutine on its thread for ever: Pdeathsig is

@@ -43,6 +43,16 @@ var roles = map[string]func() any{
 		}
 		return work(EnterNamespaces())
 	},
+	// In a user namespace, whose own limits do not touch the machine's.
+	"limited": func() any {
+		if os.Getenv(enteredEnv) == "" {
+			return said{Error: text(enter())}
+		}
+		if err := os.WriteFile(sysctlRoot+"/user/max_net_namespaces", []byte("0"), 0); err != nil {
+			return said{Error: err.Error()}
+		}
+		return said{Error: text(Check())}
+	},
 	"private": privateTUN,
 	"stalled": func() any {
 		l, err := Open(clean(), 1, Options{})

@@ -49,7 +49,7 @@ func newNamespace(addr netip.Prefix, mtu int) (*namespace, error) {
 	err := onThread(func() error {
 		handle, err := netns.New()
 		if err != nil {
-			return whyNoNamespace(err)
+			return whyNoNamespace(err, sysctlRoot)
 		}
 		ns.file = os.NewFile(uintptr(handle), "network namespace")
 		return ns.setUp(addr, mtu)

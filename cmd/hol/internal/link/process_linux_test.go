@@ -280,6 +280,19 @@ func TestKilled(t *testing.T) {
 	}
 }
 
+// The kernel's own refusal, where namespaces are forbidden.
+func TestForbidden(t *testing.T) {
+	needLink(t)
+	if err := tryUserNamespace(); err != nil {
+		unavailable(t, err.Error())
+	}
+	cmd, stderr := start(t, "limited", "", nil)
+	const want = "link: the kernel refuses a network namespace: no space left on device; let root run \"sysctl -w user.max_net_namespaces=15000\""
+	if s := result(t, cmd, stderr); s.Error != want {
+		t.Errorf("it says %q", s.Error)
+	}
+}
+
 // Each refusal of the kernel has its remedy, in one line.
 func TestRemedies(t *testing.T) {
 	for _, c := range []struct {
@@ -291,7 +304,10 @@ func TestRemedies(t *testing.T) {
 		{whyNoTUN(unix.EACCES), "chmod 0666 /dev/net/tun"},
 		{whyNoTUN(unix.EPERM), "--device=/dev/net/tun"},
 		{whyNoTUN(unix.EMFILE), "too many open files"},
-		{whyNoNamespace(unix.EPERM), "run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN"},
+		{whyNoNamespace(unix.EPERM, t.TempDir()), "run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN"},
+		{whyNoNamespace(unix.ENOSPC, t.TempDir()), "let root raise user.max_user_namespaces and user.max_net_namespaces"},
+		{whyNoNamespace(unix.ENOSPC, sysctlDir(t, "user/max_net_namespaces", "0")), "sysctl -w user.max_net_namespaces=15000"},
+		{whyNoUserNamespace(unix.EPERM, sysctlDir(t, "kernel/unprivileged_userns_clone", "1")), "run as root (in a container"},
 		{whyNoUserNamespace(unix.EPERM, t.TempDir()), "run as root (in a container, with --privileged"},
 		{whyNoUserNamespace(unix.ENOSPC, sysctlDir(t, "user/max_user_namespaces", "0")), "sysctl -w user.max_user_namespaces=15000"},
 		{whyNoUserNamespace(unix.EPERM, sysctlDir(t, "kernel/unprivileged_userns_clone", "0")), "sysctl -w kernel.unprivileged_userns_clone=1"},
