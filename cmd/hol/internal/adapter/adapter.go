@@ -30,8 +30,10 @@ type Adapter struct {
 
 // Traits are facts about a transport that predictions and tables need.
 type Traits struct {
-	// UDP says whether it needs UDP to pass (and not TCP).
+	// UDP says whether its channels need UDP to pass, and not TCP.
 	UDP bool
+	// Signals says whether it needs TCP to pass as well until it is connected.
+	Signals bool
 	// Connections is how many transport connections its channels share: 1, or 0
 	// for one each.
 	Connections int

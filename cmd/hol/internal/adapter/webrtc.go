@@ -32,7 +32,7 @@ var (
 	webrtcOrdered = Adapter{
 		Name: "webrtc-ordered", Title: "WebRTC ordered",
 		Traits: Traits{
-			UDP: true, Connections: 1, Ordered: true, Reliable: true,
+			UDP: true, Signals: true, Connections: 1, Ordered: true, Reliable: true,
 			Calls: true, CallsOrdered: true, ServerOpens: true,
 			Library: "pion/webrtc", Recovery: "sctp",
 		},
@@ -45,7 +45,7 @@ var (
 	webrtcUnordered = Adapter{
 		Name: "webrtc-unordered", Title: "WebRTC unordered",
 		Traits: Traits{
-			UDP: true, Connections: 1, ServerOpens: true,
+			UDP: true, Signals: true, Connections: 1, ServerOpens: true,
 			Library: "pion/webrtc", Recovery: "sctp",
 		},
 		Listen: func(_ context.Context, env Env) (Server, error) {

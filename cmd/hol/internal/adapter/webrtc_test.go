@@ -297,7 +297,7 @@ func (u unformatted) String() string {
 func TestWebRTCLog(t *testing.T) {
 	t.Run("levels", func(t *testing.T) {
 		var out strings.Builder
-		handler := slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		handler := slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey {
 				return slog.Attr{}
 			}
@@ -314,10 +314,10 @@ func TestWebRTCLog(t *testing.T) {
 		l.Warn("b")
 		l.Errorf("c %d", 2)
 		l.Error("d")
-		want := `level=WARN msg="a 1" pion=sctp
-level=WARN msg=b pion=sctp
-level=ERROR msg="c 2" pion=sctp
-level=ERROR msg=d pion=sctp
+		want := `level=INFO msg="a 1" pion=sctp
+level=INFO msg=b pion=sctp
+level=WARN msg="c 2" pion=sctp
+level=WARN msg=d pion=sctp
 `
 		if out.String() != want {
 			t.Errorf("logged\n%swant\n%s", out.String(), want)

@@ -101,12 +101,13 @@ func verify(t *testing.T, a adapter.Adapter, run lab.Run, r lab.Result) {
 	if opens := r.Setup.ServerChannelError == ""; opens != a.ServerOpens || opens != (r.Setup.ServerChannel >= run.Link.Delay) {
 		t.Errorf("set-up %+v, the server opens channels: %t", r.Setup, a.ServerOpens)
 	}
+	tcp := !a.UDP || a.Signals
 	for _, p := range []lab.Passage{r.Down, r.Up} {
-		if p.Packets == 0 || p.Realised() != 0 || a.UDP && p.TCP > 0 || !a.UDP && p.UDP > 0 {
+		if p.Packets == 0 || p.Realised() != 0 || tcp != (p.TCP > 0) || a.UDP != (p.UDP > 0) {
 			t.Errorf("packets %+v", p)
 		}
 	}
-	if a.UDP != (r.CC == "") || !a.UDP && r.CC != link.DefaultCC {
+	if tcp != (r.CC != "") || tcp && r.CC != link.DefaultCC {
 		t.Errorf("congestion control %q", r.CC)
 	}
 	if r.CPU.Ends <= 0 || r.CPU.Router < 0 || r.CPU.Wall <= 0 {
