@@ -29,8 +29,9 @@ func rank(n int, q float64) int {
 	return min(max(int(math.Ceil(float64(n)*q-1e-9)), 1), n)
 }
 
-// cdf has the latencies, in milliseconds, within which each step's share of sent
-// messages arrived, up to the last share that did. The arrived are sorted.
+// cdf has the latencies, in milliseconds to two decimals, which is what clocks
+// and plots are good for, within which each step's share of sent messages arrived,
+// up to the last share that did. The arrived are sorted.
 func cdf(arrived []time.Duration, sent int) []float64 {
 	points := make([]float64, 0, lab.CDFSteps+1)
 	for i := range lab.CDFSteps + 1 {
@@ -41,7 +42,7 @@ func cdf(arrived []time.Duration, sent int) []float64 {
 		if r > len(arrived) {
 			break
 		}
-		points = append(points, milliseconds(arrived[r-1]))
+		points = append(points, math.Round(100*milliseconds(arrived[r-1]))/100)
 	}
 	return points
 }

@@ -134,6 +134,9 @@ func TestCDF(t *testing.T) {
 	if points := cdf([]time.Duration{10 * ms, 20 * ms, 30 * ms}, 4); len(points) != 751 || points[750] != 30 {
 		t.Errorf("%d points", len(points))
 	}
+	if points := cdf([]time.Duration{25*ms + 123456}, 1); points[0] != 25.12 {
+		t.Errorf("a latency of %v", points[0])
+	}
 	if points := cdf(nil, 4); len(points) != 0 {
 		t.Errorf("%d points of nothing that arrived", len(points))
 	}

@@ -63,6 +63,20 @@ func TestProblems(t *testing.T) {
 			rs[0].Samples[3].Latency, rs[0].Samples[3].Waited = 51*ms, 26*ms
 			return rs
 		}, "1 of 40 messages was handed to the transport more than 1 ms after the time."},
+		{"BBR makes messages late", func(rs []lab.Result) []lab.Result {
+			for i := range rs {
+				rs[i].Run.Transport, rs[i].Run.CC, rs[i].CC = "ws-one", "bbr", "bbr"
+			}
+			rs[0].Samples[3].Latency = 51 * ms
+			return rs
+		}, ""},
+		{"BBR is not used by QUIC", func(rs []lab.Result) []lab.Result {
+			for i := range rs {
+				rs[i].Run.Transport, rs[i].Run.CC, rs[i].CC = "wt-h3-streams", "bbr", ""
+			}
+			rs[0].Samples[3].Latency = 51 * ms
+			return rs
+		}, "1 of 40 messages was late"},
 		{"one message did not arrive", func(rs []lab.Result) []lab.Result { rs[0].Samples[3].Latency = lab.Undelivered; return rs },
 			"without loss 1 of 40 messages was not delivered (2.5 %)."},
 		{"all is wrong", func(rs []lab.Result) []lab.Result {
