@@ -15,16 +15,16 @@ import (
 // patience bounds every wait of the suite. Nothing is measured by it.
 const patience = 2 * time.Minute
 
+// sizes is the case of a transport that carries anything at all.
+const sizes = "sizes both ways"
+
 // TestAdapters holds every transport to what adapter.go promises, over sockets
 // of the loopback interface.
 func TestAdapters(t *testing.T) {
 	for _, a := range slices.Concat(All(), Extra()) {
 		t.Run(a.Name, func(t *testing.T) {
-			for _, c := range []struct {
-				name string
-				run  func(t *testing.T, p *pair)
-			}{
-				{"sizes both ways", testSizes},
+			for _, c := range []suiteCase{
+				{sizes, testSizes},
 				{"many messages", testMany},
 				{"beyond the bound", testTooLarge},
 				{"a receiver that does not read", testBackpressure},
@@ -41,6 +41,11 @@ func TestAdapters(t *testing.T) {
 			}
 		})
 	}
+}
+
+type suiteCase struct {
+	name string
+	run  func(t *testing.T, p *pair)
 }
 
 // pair is a transport under test, and its two ends once it is connected.
@@ -61,16 +66,19 @@ func (p *pair) limit() int {
 	return MaxDatagram
 }
 
-// connect makes both ends, for channels of that number. At the test's end it
-// closes them, which must leave no goroutine.
+// connect makes both ends, for channels of that number, on the loopback interface
+// unless env has hosts. At the test's end it closes them, which must leave no
+// goroutine.
 func (p *pair) connect(channels int) {
 	p.t.Helper()
-	host := loopback{}
-	certificate, err := NewCertificate(host.Addr())
+	if p.env.Client == nil {
+		p.env.Client, p.env.Server = loopback{}, loopback{}
+	}
+	certificate, err := NewCertificate(p.env.Server.Addr())
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.env.Client, p.env.Server, p.env.Certificate, p.env.Channels = host, host, certificate, channels
+	p.env.Certificate, p.env.Channels = certificate, channels
 	if p.env.Handle == nil {
 		p.env.Handle = func(request []byte) []byte { return request }
 	}

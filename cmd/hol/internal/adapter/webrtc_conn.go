@@ -46,20 +46,17 @@ type webrtcEndpoint struct {
 	log    pionLog
 }
 
-// webrtcSocket tells when its reader has met the end.
+// webrtcSocket tells when it is not being read.
 type webrtcSocket struct {
 	*net.UDPConn
-	ended chan struct{}
-	once  sync.Once // of ended
+	reading chan struct{} // of 1: held while a packet is waited for
 }
 
 // ReadFromAddrPort is what the demultiplexer's one goroutine reads with.
 func (s *webrtcSocket) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
-	n, from, err := s.ReadFromUDPAddrPort(b)
-	if errors.Is(err, net.ErrClosed) {
-		s.once.Do(func() { close(s.ended) })
-	}
-	return n, from, err
+	s.reading <- struct{}{}
+	defer func() { <-s.reading }()
+	return s.ReadFromUDPAddrPort(b)
 }
 
 func (s *webrtcSocket) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
@@ -72,17 +69,19 @@ func newWebRTCEndpoint(host Host, port uint16, log *slog.Logger) (*webrtcEndpoin
 		return nil, fmt.Errorf("webrtc: %w", err)
 	}
 	e := &webrtcEndpoint{
-		socket: &webrtcSocket{UDPConn: conn, ended: make(chan struct{})},
+		socket: &webrtcSocket{UDPConn: conn, reading: make(chan struct{}, 1)},
 		log:    pionLog{logTo(log)},
 	}
 	e.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: e.socket, Logger: e.log.NewLogger("mux")})
 	return e, nil
 }
 
-// Close closes the socket and waits until the demultiplexer has seen it.
+// Close closes the socket and waits until the demultiplexer's read has returned.
+// Where that was about to look at a packet, it ends without another read.
 func (e *webrtcEndpoint) Close() error {
 	err := e.mux.Close()
-	<-e.socket.ended
+	e.socket.reading <- struct{}{}
+	<-e.socket.reading
 	return err
 }
 
