@@ -73,7 +73,7 @@ func blank() []byte {
 var pictureLink = regexp.MustCompile(`!\[[^\]\n]+\]\(hol/([^)\n]+)\)`)
 
 func TestDocument(t *testing.T) {
-	onEdges(t, func(t *testing.T, s lab.Study) {
+	onEdges(t, func(t *testing.T, _ string, s lab.Study) {
 		text, pictures, err := Document(blank(), &s)
 		if err != nil {
 			t.Fatal(err)

@@ -3,17 +3,21 @@ package report
 import (
 	"math"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
 )
 
-// edges are studies that every output has to stand.
-func edges() map[string]lab.Study {
+// edges are studies that every output has to stand. Tests do not change them.
+var edges = sync.OnceValue(makeEdges)
+
+func makeEdges() map[string]lab.Study {
 	all := map[string]lab.Study{
 		"usual": usual(),
 		"large": large(),
+		"small": small(),
 		"empty": {},
 		"only problems": {
 			Command:  "go run -C cmd/hol . --made-up",
@@ -117,8 +121,8 @@ func edges() map[string]lab.Study {
 }
 
 // onEdges runs a test on each of them.
-func onEdges(t *testing.T, test func(t *testing.T, s lab.Study)) {
+func onEdges(t *testing.T, test func(t *testing.T, name string, s lab.Study)) {
 	for name, s := range edges() {
-		t.Run(name, func(t *testing.T) { test(t, s) })
+		t.Run(name, func(t *testing.T) { test(t, name, s) })
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func TestJSON(t *testing.T) {
-	onEdges(t, func(t *testing.T, s lab.Study) {
+	onEdges(t, func(t *testing.T, _ string, s lab.Study) {
 		var b bytes.Buffer
 		if err := JSON(&b, s); err != nil {
 			t.Fatal(err)
@@ -72,7 +72,7 @@ func TestReadJSONRefuses(t *testing.T) {
 }
 
 func TestCSV(t *testing.T) {
-	onEdges(t, func(t *testing.T, s lab.Study) {
+	onEdges(t, func(t *testing.T, _ string, s lab.Study) {
 		var b strings.Builder
 		if err := CSV(&b, s); err != nil {
 			t.Fatal(err)

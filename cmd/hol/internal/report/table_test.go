@@ -54,7 +54,7 @@ func TestTableGolden(t *testing.T) {
 // Whatever the study, no line is longer than the terminal, and what is not
 // written to a terminal has no colours.
 func TestTableFits(t *testing.T) {
-	onEdges(t, func(t *testing.T, s lab.Study) {
+	onEdges(t, func(t *testing.T, _ string, s lab.Study) {
 		for _, width := range []int{80, Wide, 120, 200, 0} {
 			var b strings.Builder
 			if err := Table(&b, s, width); err != nil {
