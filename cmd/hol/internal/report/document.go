@@ -14,7 +14,7 @@ import (
 // of a study, and the pictures that it shows, by their names in docs/hol. Without
 // a study the parts say that there is none.
 func Document(document []byte, s *lab.Study) ([]byte, map[string][]byte, error) {
-	b := &book{pictures: map[string][]byte{}}
+	b := &book{pictures: map[string][]byte{}, explained: map[string]bool{}}
 	if s != nil {
 		study := finite(*s)
 		s = &study
@@ -49,8 +49,11 @@ var parts = []part{
 	{"latency", func(b *book, _ lab.Study) { b.latency() }},
 	{"timelines", func(b *book, _ lab.Study) { b.timelines() }},
 	{"setup", func(b *book, _ lab.Study) { b.setup() }},
-	{"mixed", func(b *book, _ lab.Study) { b.timed(lab.Mixed); b.over(lab.Mixed, "bulk_bit_per_s", bulkBars) }},
-	{"page", func(b *book, _ lab.Study) { b.over(lab.Page, "page_ms", pageBars) }},
+	{"mixed", func(b *book, _ lab.Study) {
+		b.timed(lab.Mixed)
+		b.over(lab.Mixed, "bulk_bit_per_s", "Bulk transfer beside the messages in Mbit/s", bulkBars)
+	}},
+	{"page", func(b *book, _ lab.Study) { b.over(lab.Page, "page_ms", "Completion of a whole page in ms", pageBars) }},
 	{"rpc", func(b *book, _ lab.Study) { b.timed(lab.RPC) }},
 	{"numbers", func(b *book, _ lab.Study) { b.numbers() }},
 }
@@ -81,10 +84,19 @@ type book struct {
 	out       strings.Builder
 	scenarios []scenario
 	pictures  map[string][]byte
+	explained map[string]bool // texts that stand above
 }
 
 func (b *book) say(format string, args ...any) {
 	fmt.Fprintf(&b.out, "\n"+format+"\n", args...)
+}
+
+// explain says how to read a picture, once.
+func (b *book) explain(text string) {
+	if !b.explained[text] {
+		b.explained[text] = true
+		b.say("%s", text)
+	}
 }
 
 // picture keeps drawings as a file and shows it.
@@ -121,6 +133,9 @@ func (b *book) table(g *grid) {
 			fmt.Fprintf(&b.out, " %s |", escape(c.Text))
 		}
 		b.out.WriteString("\n")
+	}
+	if slices.ContainsFunc(g.Rows, func(r gridRow) bool { return r.Bad }) {
+		b.say("**!** Runs are missing or suspect: see the problems above.")
 	}
 }
 
@@ -165,8 +180,9 @@ func (b *book) study(s lab.Study) {
 		rejected += c.Rejected
 	}
 	row("runs rejected and repeated", fmt.Sprint(rejected))
+	b.out.WriteString("\n")
 	for _, sc := range b.scenarios {
-		row(sc.Title, describe(sc)+" Realised loss: "+sc.realised()+".")
+		fmt.Fprintf(&b.out, "- **%s.** %s Realised loss: %s.\n", escape(sc.Title), escape(describe(sc)), sc.realised())
 	}
 }
 
@@ -187,7 +203,7 @@ func (b *book) timed(k lab.Kind) {
 		}
 		for _, f := range lateFigure(s) {
 			b.picture(s.ID+"-late", "Late messages against the loss: "+s.Title, f.Drawings, 2)
-			b.say("%s", f.Text)
+			b.explain(f.Text)
 		}
 	}
 }
@@ -213,9 +229,8 @@ func (b *book) latency() {
 	}
 	l := typical(all[0])
 	for _, f := range levelFigures(l) {
-		columns := 2
-		b.picture(f.ID, f.Title, f.Drawings, columns)
-		b.say("%s", f.Text)
+		b.picture(f.ID, f.Title, f.Drawings, 2)
+		b.explain(f.Text)
 	}
 }
 
@@ -223,8 +238,8 @@ func (b *book) timelines() {
 	for _, s := range b.scenarios {
 		for _, l := range s.Levels {
 			for _, f := range timelineFigure(l) {
-				b.picture(f.ID, f.Title, f.Drawings, 3)
-				b.say("%s", f.Text)
+				b.picture(f.ID, f.Title, f.Drawings, 2)
+				b.explain(f.Text)
 			}
 		}
 	}
@@ -238,12 +253,12 @@ func (b *book) setup() {
 	for _, f := range setupFigure(s) {
 		b.table(numbersOf("", s.Levels[:1], "round_trips", "first_message_ms", "next_channel_ms", "server_channel_ms", "cpu_ms_per_s"))
 		b.picture(f.ID, f.Title, f.Drawings, 2)
-		b.say("%s", f.Text)
+		b.explain(f.Text)
 	}
 }
 
 // over writes one number by loss, and a picture of it at the highest.
-func (b *book) over(k lab.Kind, name string, draw func(level) *drawing) {
+func (b *book) over(k lab.Kind, name, title string, draw func(level) *drawing) {
 	col := columnNamed(name)
 	for _, s := range b.of(k) {
 		m := matrixOf(s, col)
@@ -261,13 +276,13 @@ func (b *book) over(k lab.Kind, name string, draw func(level) *drawing) {
 			}
 			g.Rows = append(g.Rows, row)
 		}
-		b.say("**%s.** %s, by loss.", s.Title, capital(col.head))
+		b.say("**%s.** %s, by loss.", s.Title, title)
 		b.table(g)
 		first, last := draw(s.Levels[0]), draw(s.Levels[len(s.Levels)-1])
 		if len(s.Levels) == 1 {
 			last = nil
 		}
-		b.picture(s.ID+"-"+strings.SplitN(name, "_", 2)[0], capital(col.head)+": "+s.Title, present(first, last), 2)
+		b.picture(s.ID+"-"+strings.SplitN(name, "_", 2)[0], title+": "+s.Title, present(first, last), 2)
 	}
 }
 

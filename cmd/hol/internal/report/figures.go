@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
 )
@@ -22,12 +23,16 @@ func lateFigure(s scenario) []figure {
 	if d == nil {
 		return nil
 	}
+	theory := ""
+	if slices.ContainsFunc(cellsOf(s), func(c lab.Cell) bool { return c.Theory.N > 0 }) {
+		theory = "Dotted lines are what the loss alone predicts if a lost packet holds up every message behind it in the same ordered flow until it is sent again. "
+	}
 	return []figure{{
 		ID: s.ID + "-late", Title: "How many messages are late, against the loss",
 		Text: fmt.Sprintf("Each mark is the share of all messages sent that came more than %s ms after their scheduled time: %s (%s) and half a round trip. "+
-			"Bars are 95 %% confidence intervals over the seeds. Dotted lines are what the loss alone predicts if a lost packet holds up every message behind it in the same ordered flow until it is sent again. "+
+			"Bars are 95 %% confidence intervals over the seeds. %s"+
 			"The vertical axis is bent (square root) to show small shares; grey lines are the other families. Messages that never came are not late; they are missing from what was delivered.",
-			plain(lateAfter(s.Base)), journey(s.Base), duration(base(s.Base))),
+			plain(lateAfter(s.Base)), journey(s.Base), duration(base(s.Base)), theory),
 		Drawings: d,
 	}}
 }

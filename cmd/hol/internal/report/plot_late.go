@@ -61,7 +61,7 @@ func lateOf(s scenario, f family, all []series, most float64) *drawing {
 	var desc strings.Builder
 	d := draw(panelWidth, 236, fmt.Sprintf("Late share against loss, %s", f), "")
 	top := s.Levels[len(s.Levels)-1].Condition.Link.Loss
-	x := axis{0, top, 40, panelWidth - 104, linear}
+	x := axis{0, top, 54, panelWidth - 114, linear}
 	y := axis{0, most, 204, 24, root}
 	d.text("family "+f.class(), start, 0, 8, f.String())
 	last := 1e9
@@ -70,8 +70,8 @@ func lateOf(s scenario, f family, all []series, most float64) *drawing {
 			continue
 		}
 		last = y.at(v)
-		d.line("grid", x.a, y.at(v), x.b, y.at(v))
-		d.text("", end, x.a-5, y.at(v), plain(v*100)+" %")
+		d.line("grid", 40, y.at(v), x.b+12, y.at(v))
+		d.text("", end, 35, y.at(v), plain(v*100)+" %")
 	}
 	edge := -100.0
 	for _, l := range s.Levels {
@@ -82,11 +82,11 @@ func lateOf(s scenario, f family, all []series, most float64) *drawing {
 			edge = x.at(v)
 		}
 	}
-	d.line("axis", x.a, y.a, x.b, y.a)
-	line := func(one series, of func(lab.Cell) lab.Estimate) (points [][2]float64) {
+	d.line("axis", 40, y.a, x.b+12, y.a)
+	line := func(one series, of func(lab.Cell) lab.Estimate, aside float64) (points [][2]float64) {
 		for _, c := range one.cells {
 			if e := of(c); e.N > 0 {
-				points = append(points, [2]float64{x.at(c.Condition.Link.Loss), y.at(e.Mean)})
+				points = append(points, [2]float64{x.at(c.Condition.Link.Loss) + aside, y.at(e.Mean)})
 			}
 		}
 		return points
@@ -94,7 +94,7 @@ func lateOf(s scenario, f family, all []series, most float64) *drawing {
 	measured := func(c lab.Cell) lab.Estimate { return c.Late }
 	for _, one := range all {
 		if one.Family != f {
-			d.path("ghost", line(one, measured))
+			d.path("ghost", line(one, measured, 0))
 		}
 	}
 	var mine []series
@@ -103,14 +103,16 @@ func lateOf(s scenario, f family, all []series, most float64) *drawing {
 			mine = append(mine, one)
 		}
 	}
-	for _, one := range mine {
-		d.path("theory "+f.class(), line(one, func(c lab.Cell) lab.Estimate { return c.Theory }))
+	// Side by side, so that intervals at one loss do not hide each other.
+	aside := func(i int) float64 { return 6 * (float64(i) - float64(len(mine)-1)/2) }
+	for i, one := range mine {
+		d.path("theory "+f.class(), line(one, func(c lab.Cell) lab.Estimate { return c.Theory }, aside(i)))
 	}
-	for _, one := range mine {
-		d.path(fmt.Sprintf("curve %s v%d", f.class(), one.Variant), line(one, measured))
+	for i, one := range mine {
+		d.path(fmt.Sprintf("curve %s v%d", f.class(), one.Variant), line(one, measured, aside(i)))
 		fmt.Fprintf(&desc, "%s:", one.Title)
 		for _, c := range one.cells {
-			at := x.at(c.Condition.Link.Loss)
+			at := x.at(c.Condition.Link.Loss) + aside(i)
 			if c.Late.N > 1 && halfWidth(c.Late) > 0 {
 				whisker(d, "whisker "+f.class(), at, y.at(c.Late.Low), y.at(c.Late.High))
 			}
@@ -123,7 +125,7 @@ func lateOf(s scenario, f family, all []series, most float64) *drawing {
 		}
 		desc.WriteString(" ")
 	}
-	labels(d, f, mine, x.b, y)
+	labels(d, f, mine, x.b+10, y)
 	d.text("", start, x.a, 229, "loss of packets, each direction")
 	d.desc = strings.ReplaceAll(strings.TrimSpace(desc.String())+" ", ", ", "; ")
 	d.desc = strings.TrimRight(d.desc, "; ") + "."

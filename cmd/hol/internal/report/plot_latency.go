@@ -110,11 +110,16 @@ func ticks(d *drawing, x axis, y float64, values []float64) {
 	}
 }
 
-// exceeding are the points of a line of the share of messages that took longer.
+// exceeding are the points of a line of the share of messages that took longer,
+// down to the floor.
 func exceeding(cdf []float64, x, y axis) [][2]float64 {
 	var points [][2]float64
 	for i, ms := range cdf {
-		points = append(points, [2]float64{x.at(ms), y.at(1 - float64(i)/lab.CDFSteps)})
+		share := 1 - float64(i)/lab.CDFSteps
+		points = append(points, [2]float64{x.at(ms), y.at(share)})
+		if share < floor*1.001 {
+			break // what follows would lie on the axis
+		}
 	}
 	return points
 }
