@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"syscall"
 
@@ -124,7 +123,3 @@ func remedy(err error, root, otherwise string) string {
 	}
 	return otherwise
 }
-
-// lockThread keeps the calling goroutine on its thread for ever: Pdeathsig is
-// sent when the thread ends that started the process, not the process.
-func lockThread() { runtime.LockOSThread() }

@@ -29,6 +29,13 @@
 // slowly (2,000 packets). Neither is part of what was asked: a run with any
 // should not be used. At most 65,536 drops are remembered one by one.
 //
+// # What it changes in the process
+//
+// While a link is open GOMAXPROCS is greater by 2: the router and a timed sender
+// have a processor to come back to. With [Options].Realtime every thread has
+// SCHED_RR, and the router a priority above the others; a process that is
+// started meanwhile inherits it.
+//
 // # Nothing stays behind
 //
 // Namespaces have no names and devices live as long as their descriptor: the

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 
@@ -38,7 +39,8 @@ func EnterNamespaces() error {
 
 // enter is EnterNamespaces for any process.
 func enter() error {
-	lockThread()
+	// Pdeathsig is sent when the thread ends that started the process.
+	runtime.LockOSThread()
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), enteredEnv+"=1")

@@ -19,14 +19,14 @@ const (
 	queueLength = 2000
 )
 
-// sysctls of a host, below /proc/sys/net; the last part of some kernels may
-// lack. IPv6 must be off before the device is there: its own messages would
-// shift the numbers of packets, on which the losses depend.
+// sysctls of a host, below /proc/sys/net. IPv6 must be off before the device is
+// there: its own messages would shift the numbers of packets, on which the losses
+// depend.
 var sysctls = []struct {
 	name, value string
-	optional    bool
+	optional    bool // a kernel may lack it
 }{
-	{"ipv6/conf/all/disable_ipv6", "1", true}, // a kernel without IPv6
+	{"ipv6/conf/all/disable_ipv6", "1", true},
 	{"ipv6/conf/default/disable_ipv6", "1", true},
 	{"ipv4/conf/all/rp_filter", "0", false},
 	{"ipv4/conf/default/rp_filter", "0", false},

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
 )
 
 // host makes a host that ends with the test.
@@ -176,4 +178,43 @@ func TestScheduling(t *testing.T) {
 	if third := open(t, clean(), 1, Options{}); third.Report().Realtime {
 		t.Error("SCHED_RR was not asked for")
 	}
+}
+
+// BenchmarkRouter passes datagrams of 1,200 bytes over a link as fast as it can:
+// at most 500 are under way, so that none overflows.
+func BenchmarkRouter(b *testing.B) {
+	l := open(b, lab.Link{MTU: 1500}, 1, Options{Realtime: true})
+	from, err := l.Server().ListenUDP(0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer from.Close()
+	to, err := l.Client().ListenUDP(0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer to.Close()
+	slots := make(chan struct{}, 500)
+	go func() { // ends with the socket
+		buf := make([]byte, 2000)
+		for {
+			if _, err := to.Read(buf); err != nil {
+				return
+			}
+			<-slots
+		}
+	}()
+	payload, target := make([]byte, 1200), addrOf(to)
+	for b.Loop() {
+		slots <- struct{}{}
+		if _, err := from.WriteToUDPAddrPort(payload, target); err != nil {
+			b.Fatal(err)
+		}
+	}
+	r := l.Report()
+	if r.Overflow+r.Failed != 0 {
+		b.Errorf("%+v", r)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "packets/s")
+	b.ReportMetric(float64(r.RouterCPU.Nanoseconds())/float64(r.Down.Packets), "cpu-ns/packet")
 }
