@@ -114,7 +114,10 @@ type Result struct {
 	Down     Passage  `json:"down"`
 	Up       Passage  `json:"up"`
 	Lateness Lateness `json:"lateness"`
-	CPU      CPU      `json:"cpu"`
+	// Wakes are how late the two ends' timed goroutines were woken, by the
+	// machine's doing: it is part of the latencies.
+	Wakes Lateness `json:"wakes"`
+	CPU   CPU      `json:"cpu"`
 	// Drops are the packets that the link dropped in the measured time and the
 	// drain, in order, at most MaxDrops.
 	Drops   []Drop  `json:"drops,omitempty"`

@@ -97,12 +97,12 @@ func assemble(run lab.Run, o workload.Outcome, cpu lab.CPU, report link.Report, 
 		Setup:   o.Setup,
 		Samples: o.Samples, Pages: o.Pages, Bulk: o.Bulk,
 		Down: report.Down, Up: report.Up,
-		Lateness: report.Lateness,
-		CPU:      cpu,
-		Dropped:  o.Dropped, Duplicates: o.Duplicates,
+		Lateness: report.Lateness, Wakes: o.Wakes,
+		CPU:     cpu,
+		Dropped: o.Dropped, Duplicates: o.Duplicates,
 		CC:       report.CC,
 		Realtime: report.Realtime,
-		Rejected: rejection(run, report),
+		Rejected: rejection(run, report, o.Wakes),
 	}
 	for _, d := range drops {
 		at := d.At.Sub(o.Start)
@@ -118,10 +118,12 @@ func assemble(run lab.Run, o workload.Outcome, cpu lab.CPU, report link.Report, 
 }
 
 // rejection is why the machine was too slow for a run, "" if it was not.
-func rejection(run lab.Run, report link.Report) string {
+func rejection(run lab.Run, report link.Report, wakes lab.Lateness) string {
 	switch {
 	case report.Lateness.Max > run.MaxLateness:
 		return fmt.Sprintf("router up to %v late (limit %v)", roundUp(report.Lateness.Max), run.MaxLateness)
+	case wakes.Max > run.MaxLateness:
+		return fmt.Sprintf("sender up to %v late (limit %v)", roundUp(wakes.Max), run.MaxLateness)
 	case report.Overflow > 0:
 		return fmt.Sprintf("router dropped %d packets for lack of time", report.Overflow)
 	case report.Failed > 0:

@@ -33,6 +33,7 @@ func short(a adapter.Adapter, kind lab.Kind, d lab.Direction) lab.Run {
 	}
 	if kind == lab.Mixed {
 		run.Link.Rate, run.Link.Queue = 10_000_000, 100_000
+		run.Workload.Duration = time.Second // for the bulk transfer to begin
 	}
 	return run
 }
@@ -86,8 +87,10 @@ func verify(t *testing.T, a adapter.Adapter, run lab.Run, r lab.Result) {
 	if a.Reliable && undelivered > 0 || undelivered > int(r.Dropped.Full+r.Dropped.Expired) && run.Link.Rate == 0 {
 		t.Errorf("%d of %d not delivered, dropped %+v", undelivered, len(r.Samples), r.Dropped)
 	}
-	if run.Workload.Kind != lab.Page && len(r.Samples) != 4*10 || len(r.Samples) == 0 {
-		t.Errorf("%d samples", len(r.Samples))
+	// Channels times messages of each, or whatever pages there were.
+	want := 4 * int(run.Workload.Duration/run.Workload.Interval)
+	if run.Workload.Kind != lab.Page && len(r.Samples) != want || len(r.Samples) == 0 {
+		t.Errorf("%d samples, not %d", len(r.Samples), want)
 	}
 	if run.Workload.Kind == lab.Page != (len(r.Pages) > 0) || len(r.Pages)*len(run.Workload.Objects) > len(r.Samples) {
 		t.Errorf("%d pages, %d samples", len(r.Pages), len(r.Samples))
@@ -162,6 +165,7 @@ func TestAssemble(t *testing.T) {
 		Samples: []lab.Sample{{Size: 2}}, Pages: []lab.Sample{{Size: 3}},
 		Bulk:       lab.Bulk{Bytes: 4},
 		Duplicates: 5, Dropped: lab.Dropped{Full: 6},
+		Wakes: lab.Lateness{Mean: 1, P99: 2, Max: 10 * ms},
 	}
 	report := link.Report{
 		Down: lab.Passage{Packets: 7}, Up: lab.Passage{Packets: 8},
@@ -175,7 +179,7 @@ func TestAssemble(t *testing.T) {
 		})
 		want := lab.Result{
 			Run: run, Setup: outcome.Setup, Samples: outcome.Samples, Pages: outcome.Pages, Bulk: outcome.Bulk,
-			Down: report.Down, Up: report.Up, Lateness: report.Lateness, CPU: lab.CPU{Ends: 9},
+			Down: report.Down, Up: report.Up, Lateness: report.Lateness, Wakes: outcome.Wakes, CPU: lab.CPU{Ends: 9},
 			Duplicates: 5, Dropped: outcome.Dropped, CC: "reno", Realtime: true,
 			Drops: []lab.Drop{{Direction: lab.Up, At: 0, Bytes: 11}, {Direction: lab.Down, At: ms, Bytes: 12}},
 		}
@@ -227,6 +231,12 @@ func TestAssemble(t *testing.T) {
 			if err != nil || r.Rejected != c.want {
 				t.Errorf("%q, %v, not %q", r.Rejected, err, c.want)
 			}
+		}
+		late := outcome
+		late.Wakes.Max = 10*ms + 1
+		r, err := assemble(run, late, lab.CPU{}, report, nil)
+		if want := "sender up to 10.1ms late (limit 10ms)"; err != nil || r.Rejected != want {
+			t.Errorf("%q, %v, not %q", r.Rejected, err, want)
 		}
 	})
 }

@@ -71,7 +71,7 @@ func (s *session) calls(ctx context.Context, t *track, slots chan struct{}) {
 	defer alarm.close()
 	for sequence := range t.records {
 		due := s.due(t.number, sequence)
-		err := alarm.wait(due)
+		err := s.sleep(alarm, due)
 		if err == nil {
 			select {
 			case slots <- struct{}{}:

@@ -34,6 +34,8 @@ type Outcome struct {
 	// Duplicates are the messages that arrived once more, of a transport that is
 	// not reliable.
 	Duplicates int
+	// Wakes are how late this package's goroutines were woken by their timers.
+	Wakes lab.Lateness
 	// Dropped are the messages that the two ends' own queues gave up.
 	Dropped lab.Dropped
 }
@@ -115,6 +117,7 @@ type session struct {
 	missing    atomic.Int64
 	complete   chan struct{} // closed when nothing is missing
 	duplicates atomic.Int64
+	wakes      wakes
 	bulk       bulkCount
 	pages      pageList
 }
@@ -198,6 +201,7 @@ func (s *session) measure(ctx context.Context, env adapter.Env, marks Marks) (Ou
 // that a transport holds up, which end with it; end waits for them.
 func (s *session) begin(ctx context.Context, finish time.Duration) {
 	w := s.run.Workload
+	s.group.Go(func() { s.watch(ctx) })
 	switch w.Kind {
 	case lab.Page:
 		s.group.Go(func() { s.requestPages(ctx, finish, MaxMessages) })
@@ -223,6 +227,7 @@ func (s *session) collect(setup lab.Setup, measured time.Duration) Outcome {
 		Setup:      setup,
 		Start:      s.base.Add(measured),
 		Duplicates: int(s.duplicates.Load()),
+		Wakes:      s.wakes.lateness(),
 	}
 	w := s.run.Workload
 	switch w.Kind {
@@ -273,6 +278,6 @@ func (s *session) end() error {
 		}
 		return nil
 	case <-timer.C:
-		return fmt.Errorf("%s: still not closed after %v", s.adapter.Name, closeTime)
+		return fmt.Errorf("the transport is still not closed after %v", closeTime)
 	}
 }

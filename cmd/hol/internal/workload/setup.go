@@ -23,7 +23,7 @@ const (
 // carries anything else meanwhile.
 func (s *session) setUp(ctx context.Context, env adapter.Env) (lab.Setup, error) {
 	bound := setupBound(s.run)
-	late := fmt.Errorf("%s: not connected and its channels not open after %v", s.adapter.Name, bound)
+	late := fmt.Errorf("not connected, or its channels not open, after %v", bound)
 	timer := time.AfterFunc(bound, func() { s.fail(late) })
 	defer timer.Stop()
 

@@ -21,7 +21,7 @@ func (s *session) updates(ctx context.Context, t *track) {
 		due := s.due(t.number, sequence)
 		m := buffer[:s.schedule.size(t.number, sequence)]
 		header{kind: update, channel: t.number, sequence: sequence, scheduled: due}.put(m)
-		if err := alarm.wait(due); err != nil {
+		if err := s.sleep(alarm, due); err != nil {
 			s.fail(err)
 			return
 		}

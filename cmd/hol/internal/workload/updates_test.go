@@ -369,7 +369,7 @@ func TestFailures(t *testing.T) {
 			}}
 		}}, "hello on channel 0, which begins"},
 		{"the server cannot open a channel for once", &fake{traits: tcp, serverErr: errors.New("too many")}, "a channel from the server: too many"},
-		{"nothing comes", &fake{traits: tcp, fate: func(h header, d lab.Direction) fate { return fate{lost: true} }}, "fake: not connected and its channels not open after 21.6s"},
+		{"nothing comes", &fake{traits: tcp, fate: func(h header, d lab.Direction) fate { return fate{lost: true} }}, "not connected, or its channels not open, after 21.6s"},
 	} {
 		if c.want == "" {
 			continue
@@ -443,7 +443,7 @@ func TestFailures(t *testing.T) {
 			f := &fake{traits: tcp, stuck: make(chan struct{})}
 			begun := time.Now()
 			_, err := play(t.Context(), f.adapter(), adapter.Env{}, small(), Marks{}, newTimer)
-			if want := "fake: still not closed after 10s"; err == nil || err.Error() != want {
+			if want := "the transport is still not closed after 10s"; err == nil || err.Error() != want {
 				t.Errorf("%v, not %s", err, want)
 			}
 			if took := time.Since(begun); took > Total(small()) {
