@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -22,31 +23,26 @@ type outputs struct {
 // outputs resolves the paths and finds out now, not after hours, whether they
 // can be written.
 func (c *cli) outputs(directory string) (outputs, error) {
-	o := outputs{html: c.HTML, json: c.JSON.file, csv: c.CSV, samples: c.Samples, stdout: c.JSON.given && c.JSON.file == ""}
+	path := func(given string) string { return fromCaller(directory, given) }
+	o := outputs{
+		html: path(c.HTML), json: path(c.JSON.file), csv: path(c.CSV), samples: path(c.Samples),
+		stdout: c.JSON.given && c.JSON.file == "",
+	}
 	if c.Out != "" {
-		out := fromCaller(directory, c.Out)
+		out := path(c.Out)
 		if err := os.MkdirAll(out, 0o755); err != nil {
 			return o, usagef("--out: %w", err)
 		}
-		for name, to := range map[string]*string{"hol.html": &o.html, "hol.json": &o.json, "hol.csv": &o.csv} {
-			if *to == "" {
-				*to = filepath.Join(out, name)
-			} else {
-				*to = fromCaller(directory, *to)
-			}
-		}
-		directory = ""
+		o.html = cmp.Or(o.html, filepath.Join(out, "hol.html"))
+		o.json = cmp.Or(o.json, filepath.Join(out, "hol.json"))
+		o.csv = cmp.Or(o.csv, filepath.Join(out, "hol.csv"))
 	}
 	seen := make(map[string]string)
-	for _, to := range []struct {
-		flag string
-		path *string
-	}{{"html", &o.html}, {"json", &o.json}, {"csv", &o.csv}, {"samples", &o.samples}} {
-		if *to.path == "" {
+	for _, to := range []struct{ flag, path string }{{"html", o.html}, {"json", o.json}, {"csv", o.csv}, {"samples", o.samples}} {
+		if to.path == "" {
 			continue
 		}
-		*to.path = fromCaller(directory, *to.path)
-		path := filepath.Clean(*to.path)
+		path := filepath.Clean(to.path)
 		if other, ok := seen[path]; ok && !special(path) {
 			return o, usagef("--%s and --%s both name %s", other, to.flag, path)
 		}
