@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 deprecated or not, x/net/http2 is the client that can ask for a WebSocket
+
 package adapter
 
 import (
