@@ -48,8 +48,8 @@
 //     messages wait for an acknowledgement and leave as one segment, so that there
 //     are fewer packets, fewer losses, and later detections. Several losses in a
 //     short time leave a window of two or three segments, which makes messages wait
-//     for most of a round trip: above a loss of 1 % that outweighs the rest on a
-//     connection which carries many messages. BBR makes messages late without a
+//     for most of a round trip. On a connection that carries many messages this
+//     shows from a loss of 1 % on, and then outweighs the rest. BBR makes messages late without a
 //     loss, as it empties the path to see its round trip.
 //   - Losses of acknowledgements: the next one says the same, a packet's spacing
 //     later.
