@@ -46,6 +46,7 @@ type part struct {
 var parts = []part{
 	{"study", (*book).study},
 	{"updates", func(b *book, _ lab.Study) { b.timed(lab.Updates) }},
+	{"fallback", func(b *book, _ lab.Study) { b.fallback() }},
 	{"latency", func(b *book, _ lab.Study) { b.latency() }},
 	{"timelines", func(b *book, _ lab.Study) { b.timelines() }},
 	{"setup", func(b *book, _ lab.Study) { b.setup() }},
@@ -150,10 +151,11 @@ func (b *book) of(k lab.Kind) []scenario {
 func (b *book) study(s lab.Study) {
 	if len(s.Problems) > 0 {
 		b.say("**This study is invalid, and its results must not be trusted:**")
-		b.out.WriteString("\n")
+		var lines []string
 		for _, p := range s.Problems {
-			fmt.Fprintf(&b.out, "- %s\n", escape(line(p)))
+			lines = append(lines, line(p))
 		}
+		b.list(lines)
 	}
 	if s.Command != "" {
 		b.say("```sh\n%s\n```", s.Command)
@@ -195,15 +197,36 @@ func (b *book) timed(k lab.Kind) {
 		}
 		b.say("**%s.** Late messages in %% of those sent, by loss; late is later than %s ms.", s.Title, plain(lateAfter(s.Base)))
 		b.table(g)
-		if f := findings(s); f != nil {
-			b.out.WriteString("\n")
-			for _, one := range f {
-				fmt.Fprintf(&b.out, "- %s\n", escape(one))
-			}
-		}
+		b.list(findings(s))
 		for _, f := range lateFigure(s) {
 			b.picture(s.ID+"-late", "Late messages against the loss: "+s.Title, f.Drawings, 2)
 			b.explain(f.Text)
+		}
+	}
+}
+
+func (b *book) list(sentences []string) {
+	if len(sentences) > 0 {
+		b.out.WriteString("\n")
+	}
+	for _, s := range sentences {
+		fmt.Fprintf(&b.out, "- %s\n", escape(s))
+	}
+}
+
+// fallback compares the two ways of one session.
+func (b *book) fallback() {
+	for _, s := range b.of(lab.Updates) {
+		var sentences []string
+		for _, l := range s.Levels {
+			if !l.Condition.Link.Lossless() {
+				sentences = append(sentences, fallback(l)...)
+			}
+		}
+		if sentences != nil {
+			b.say("**%s.**", s.Title)
+			b.table(fallbackGrid(s))
+			b.list(sentences)
 		}
 	}
 }
@@ -252,6 +275,7 @@ func (b *book) setup() {
 	s := b.scenarios[0]
 	for _, f := range setupFigure(s) {
 		b.table(numbersOf("", s.Levels[:1], "round_trips", "first_message_ms", "next_channel_ms", "server_channel_ms", "cpu_ms_per_s"))
+		b.list(openings(s.Levels[0]))
 		b.picture(f.ID, f.Title, f.Drawings, 2)
 		b.explain(f.Text)
 	}

@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
 )
@@ -149,63 +148,6 @@ func troubles(s scenario) []string {
 		if c.Problem != "" {
 			all = append(all, fmt.Sprintf("%s at %s %% loss: %s", lookOf(c.Transport).Title, percentage(c.Condition.Link), line(c.Problem)))
 		}
-	}
-	return all
-}
-
-// findings puts what the late shares of a scenario's highest loss say into
-// sentences that hold whatever the numbers are.
-func findings(s scenario) []string {
-	top := s.Levels[len(s.Levels)-1]
-	var cells []lab.Cell
-	for _, c := range top.Cells {
-		if c.Late.N > 0 && c.Problem == "" {
-			cells = append(cells, c)
-		}
-	}
-	if len(cells) < 2 || top.Condition.Link.Lossless() {
-		return nil
-	}
-	slices.SortStableFunc(cells, func(a, b lab.Cell) int {
-		switch {
-		case a.Late.Mean < b.Late.Mean:
-			return -1
-		case a.Late.Mean > b.Late.Mean:
-			return 1
-		}
-		return 0
-	})
-	name := func(c lab.Cell) string {
-		return fmt.Sprintf("%s (%s %%)", lookOf(c.Transport).Title, unit(inPercent).mean(c.Late))
-	}
-	var complete []lab.Cell
-	var shared, apart, incomplete []string
-	for _, c := range cells {
-		if c.Delivered.N > 0 && c.Delivered.Mean >= 0.9995 {
-			complete = append(complete, c)
-		} else if c.Delivered.N > 0 {
-			incomplete = append(incomplete, fmt.Sprintf("%s (%s %%)", lookOf(c.Transport).Title, unit(inPercent).mean(c.Delivered)))
-		}
-		switch {
-		case c.Together.N > 0 && c.Together.Mean > 0.5:
-			shared = append(shared, lookOf(c.Transport).Title)
-		case c.Together.N > 0 && c.Together.Mean < 0.05:
-			apart = append(apart, lookOf(c.Transport).Title)
-		}
-	}
-	var all []string
-	if len(complete) > 1 {
-		all = append(all, fmt.Sprintf("%s, of the transports that delivered everything, the fewest messages were late with %s, the most with %s.",
-			capital(top.At()), name(complete[0]), name(complete[len(complete)-1])))
-	}
-	if shared != nil {
-		all = append(all, "Channels stalled together, more often than not: "+strings.Join(shared, ", ")+".")
-	}
-	if apart != nil {
-		all = append(all, "Channels stalled each on its own: "+strings.Join(apart, ", ")+".")
-	}
-	if incomplete != nil {
-		all = append(all, "Not everything was delivered, so that a late share alone flatters: "+strings.Join(incomplete, ", ")+".")
 	}
 	return all
 }

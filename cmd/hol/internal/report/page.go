@@ -52,6 +52,7 @@ type page struct {
 	Scenarios []scenarioPart
 	Timelines []figure
 	Setup     []figure
+	Openings  []string
 }
 
 type fact struct{ Name, Value string }
@@ -119,7 +120,7 @@ func newPage(s lab.Study) page {
 			break
 		}
 	}
-	p.Setup = setupFigure(all[0])
+	p.Setup, p.Openings = setupFigure(all[0]), openings(all[0].Levels[0])
 	return p
 }
 
