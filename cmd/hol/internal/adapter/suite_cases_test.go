@@ -213,6 +213,7 @@ func testBackpressure(t *testing.T, p *pair) {
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
+		awaitDrops(p)
 		return
 	}
 	// Until it stands still. Should that be the machine's doing, less is tested.
@@ -255,6 +256,28 @@ func testBackpressure(t *testing.T, p *pair) {
 			t.Fatalf("message %d came as number %d", n, received)
 		}
 		received++
+	}
+}
+
+// awaitDrops waits until a transport that counts what it drops says that it did.
+func awaitDrops(p *pair) {
+	client, counts := p.client.(Dropper)
+	if !counts {
+		return
+	}
+	server := p.server.(Dropper)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		sent, received := server.Drops(), client.Drops()
+		if sent.Outgoing+received.Incoming > 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-p.ctx.Done():
+			p.t.Fatalf("nothing was dropped: %+v at the sender, %+v at the receiver", sent, received)
+		}
 	}
 }
 
@@ -414,6 +437,59 @@ func testCallTooLarge(t *testing.T, p *pair) {
 	if err != nil || len(response) != 10 {
 		t.Errorf("the next call: %d bytes, %v", len(response), err)
 	}
+}
+
+// testManyChannels has more channels than there are streams by default.
+func testManyChannels(t *testing.T, p *pair) {
+	const channels = 120
+	p.connect(channels)
+	for i, d := range p.open(channels) {
+		p.parallel(
+			func() error { return d.server.Send(numbered(i, 50)) },
+			func() error { return receive(p.ctx, d.client, numbered(i, 50)) },
+		)
+	}
+}
+
+// testManyCalls makes more calls at once than there are streams by default.
+func testManyCalls(t *testing.T, p *pair) {
+	const calls = 300
+	p.connect(8)
+	if !p.a.Calls {
+		return // as testCalls says
+	}
+	var functions []func() error
+	for n := range calls {
+		functions = append(functions, func() error {
+			response, err := p.client.Call(p.ctx, n, numbered(n, 100))
+			if err != nil {
+				return fmt.Errorf("call %d: %w", n, err)
+			}
+			if got, err := number(response); err != nil || got != n {
+				return fmt.Errorf("call %d had the response of %d (%v)", n, got, err)
+			}
+			return nil
+		})
+	}
+	p.parallel(functions...)
+}
+
+// testSecondClient shows that a server has one client, which another one does
+// not disturb.
+func testSecondClient(t *testing.T, p *pair) {
+	p.connect(1)
+	d := p.open(1)[0]
+	ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second) // some servers do not answer another
+	defer cancel()
+	if second, err := p.host.Dial(ctx); err == nil {
+		if err := second.Close(); err != nil {
+			t.Logf("Close of the second client: %v", err)
+		}
+	}
+	p.parallel(
+		func() error { return d.client.Send([]byte("still here")) },
+		func() error { return receive(p.ctx, d.server, []byte("still here")) },
+	)
 }
 
 func testEnd(t *testing.T, p *pair) {

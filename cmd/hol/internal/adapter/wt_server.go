@@ -27,8 +27,9 @@ type sessionServer struct {
 	closed   chan struct{}          // closed by Close
 	once     sync.Once
 
-	mu   sync.Mutex // guards conn
-	conn Conn       // what Accept returned
+	mu    sync.Mutex // guards the following
+	taken bool       // there is a client
+	conn  Conn       // what Accept returned
 }
 
 func listenSession(kind sessionKind, env Env) (Server, error) {
@@ -91,11 +92,15 @@ func (s *sessionServer) upgrade(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	select {
-	case s.upgraded <- session:
-	default:
+	s.mu.Lock()
+	second := s.taken
+	s.taken = true
+	s.mu.Unlock()
+	if second {
 		_ = session.CloseWithError(errSecondClient, "the run has its client")
+		return
 	}
+	s.upgraded <- session
 }
 
 func (s *sessionServer) Accept(ctx context.Context) (Conn, error) {
