@@ -126,7 +126,7 @@ func (s *requestServer) channel(w http.ResponseWriter, r *http.Request, to chan<
 	// has returned; requestServer.Close waits for it.
 	go func() {
 		defer s.active.Done()
-		c.inbox.fill(r.Body)
+		c.inbox.fill(r.Body, s.closed)
 	}()
 	defer close(c.returned)
 	w.WriteHeader(http.StatusOK)
@@ -320,7 +320,7 @@ func (c *requestConn) open(path string) (Channel, error) {
 		end := func() { _ = body.CloseWithError(net.ErrClosed) }
 		defer end()
 		defer context.AfterFunc(c.ctx, end)()
-		channel.inbox.fill(&response{conn: c.conn, request: request})
+		channel.inbox.fill(&response{conn: c.conn, request: request}, c.ctx.Done())
 	}()
 	return channel, nil
 }
@@ -430,8 +430,9 @@ func newInbox() *inbox {
 	return &inbox{messages: make(chan []byte), closed: make(chan struct{}), ended: make(chan struct{})}
 }
 
-// fill reads messages until the end of the body, and closes it.
-func (i *inbox) fill(body io.ReadCloser) {
+// fill reads messages until the end of the body, and closes it. What nobody has
+// taken is dropped once the end that is over is closed.
+func (i *inbox) fill(body io.ReadCloser, over <-chan struct{}) {
 	f := frameReader{r: body}
 	for {
 		message, err := f.next()
@@ -442,6 +443,7 @@ func (i *inbox) fill(body io.ReadCloser) {
 		select {
 		case i.messages <- slices.Clone(message):
 		case <-i.closed: // it is dropped
+		case <-over: // and it is here
 		}
 	}
 	_ = body.Close()
