@@ -182,7 +182,7 @@ func TestPlotsStayInside(t *testing.T) {
 				t.Fatalf("a plot has no title or description: %.200s", p[3])
 			}
 		}
-		if len(s.Cells) > 100 && len(plots) < 50 {
+		if len(s.Cells) > 90 && len(plots) < 50 {
 			t.Errorf("%d plots", len(plots))
 		}
 	})

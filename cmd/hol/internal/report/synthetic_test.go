@@ -194,7 +194,7 @@ func usual() lab.Study {
 		conditions([]lab.Kind{lab.Mixed, lab.Page, lab.RPC}, []lab.Direction{lab.Down}, 0, .02))...)
 }
 
-// large has every direction and workload.
+// large has every direction and workload, and a transport of each family.
 func large() lab.Study {
-	return synthetic(twelve(), conditions([]lab.Kind{lab.Updates, lab.Mixed, lab.Page, lab.RPC}, []lab.Direction{lab.Down, lab.Up}, 0, .01, .02)...)
+	return synthetic([]string{"wt-h3-datagrams", "ws-one", "webrtc-ordered", "http3-streams"}, conditions([]lab.Kind{lab.Updates, lab.Mixed, lab.Page, lab.RPC}, []lab.Direction{lab.Down, lab.Up}, 0, .01, .02)...)
 }
