@@ -2,9 +2,9 @@
 // costs on every transport, over an emulated link between two network
 // namespaces of this machine, with the kernel's TCP and real QUIC.
 //
-//	go run -C cmd/hol .               the usual study, about ten minutes
+//	go run -C cmd/hol .               the usual study, about eight minutes
 //	go run -C cmd/hol . --quick       two minutes, rough numbers
-//	go run -C cmd/hol . --full        hours, as for a paper
+//	go run -C cmd/hol . --full        six hours, as for a paper, and 2 GB of memory
 //	go run -C cmd/hol . --dry-run     what would be done, and how long it takes
 //	go run -C cmd/hol . --list        the transports
 //
@@ -30,6 +30,8 @@
 //	0  the study is complete and valid
 //	1  it is invalid or runs are missing (the report says why), or an error
 //	2  called wrongly: one line says what is wrong and how to mend it
+//
+// go run has status 1 for each of the latter two.
 package main
 
 import (

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -211,6 +212,8 @@ func (e *execution) record(a attempt) (again bool) {
 		}
 		result = lab.Result{Run: result.Run, Lateness: result.Lateness, Realtime: result.Realtime, Rejected: result.Rejected}
 	}
+	// Many are kept for hours: without the room that decoding has left.
+	result.Samples = slices.Clone(result.Samples)
 	e.results[a.index] = append(e.results[a.index], result)
 	if !again {
 		e.finish(a.index)
