@@ -25,8 +25,8 @@ func lossy(transport string, loss float64, seed uint64, length time.Duration, dr
 }
 
 func TestTimelineIsATypicalLoss(t *testing.T) {
-	// Of the drops at 300, 800 and 1,400 ms each is alone; two near each other
-	// are not, and one so early that its beginning was not measured is not shown.
+	// The drops at 300, 800 and 1,400 ms can be shown; those at 50 and 1,850 ms
+	// not, because a part of what is about them was not measured.
 	r := lossy("x", .01, 1, 0, 50*ms, 300*ms, 800*ms, 1400*ms, 1850*ms)
 	late := func(from, length time.Duration) {
 		for i := range r.Samples {
@@ -64,6 +64,25 @@ func TestTimelinePrefersALossAlone(t *testing.T) {
 	r = lossy("x", .01, 1, 20*ms, 300*ms, 310*ms, 320*ms, 1200*ms, 1210*ms)
 	if tl, ok := timeline(&r); !ok || tl.From < 1100*ms {
 		t.Errorf("from %v (%v)", tl.From, ok)
+	}
+}
+
+// What was lost in the two round trips before is still being waited for.
+func TestTimelineCountsLossesShortlyBefore(t *testing.T) {
+	for before, want := range map[time.Duration]time.Duration{
+		499 * ms: 600 * ms,  // too early to matter to the drop at 700 ms, of more consequence
+		501 * ms: 1400 * ms, // so that only the drop at 1,500 ms is alone
+	} {
+		r := lossy("x", .01, 1, 20*ms, 1500*ms)
+		for i := range r.Samples {
+			if s := &r.Samples[i]; s.Scheduled >= 700*ms && s.Scheduled < 740*ms {
+				s.Latency = 60 * ms
+			}
+		}
+		r.Drops = append(r.Drops, lab.Drop{Direction: lab.Down, At: before}, lab.Drop{Direction: lab.Down, At: 700 * ms})
+		if tl, ok := timeline(&r); !ok || tl.From != want {
+			t.Errorf("with a drop at %v from %v (%v), want %v", before, tl.From, ok, want)
+		}
 	}
 }
 

@@ -251,6 +251,23 @@ func TestOrderOfCells(t *testing.T) {
 	}
 }
 
+// Under one condition cells are in the adapters' order, and those that nobody
+// knows come last.
+func TestOrderOfTransports(t *testing.T) {
+	want := []string{"wt-h3-streams", "wt-h2-streams", "ws-one", "a", "b"}
+	var rs []lab.Result
+	for _, i := range []int{3, 2, 0, 4, 1} {
+		rs = append(rs, result(ordinary(want[i], .01, 1), onTime))
+	}
+	var got []string
+	for _, cell := range Assemble(rs).Cells {
+		got = append(got, cell.Transport)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestLatenessIsTheWorst(t *testing.T) {
 	rs := sound()
 	rs[0].Lateness = lab.Lateness{Mean: 1, P99: 5, Max: 9}

@@ -55,6 +55,8 @@
 //     later.
 //   - The time that the ends need: it is added to the delay of every message, and
 //     a message that would come exactly at the threshold counts as late therefore.
+//   - What libraries send in more packets than its size needs, such as a stream's
+//     header, a request and its end each in a packet of its own: each may be lost.
 //   - Messages that wait for two losses in sequence rather than for the longer one:
 //     a request and its response (rpc) that each come late by less than the
 //     threshold, but by more together.

@@ -92,6 +92,34 @@ func TestHowManyMessagesWaitForAPacket(t *testing.T) {
 	}
 }
 
+// Very late is what waits for a packet that was lost twice, where it was found out
+// soon the first time: so many messages for the square of the loss.
+func TestHowManyMessagesWaitForAPacketLostTwice(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		traits adapter.Traits
+		n      float64
+	}{
+		// Found out a round trip and a segment after it was sent again: 57.5 + 52.5 ms
+		// late; within 35 ms 15 messages.
+		{"one TCP connection", oneTCP, 15},
+		// Twice 56.25 ms late; within 37.5 ms 2 messages.
+		{"QUIC, a stream each", quicStream, 2},
+		{"QUIC, a message waits for itself", quicOnce, 1},
+		// By the timer, 1,050 ms late; within 975 ms 49 messages.
+		{"SCTP, a stream each", sctpOrder, 49},
+		{"datagrams", datagrams, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			const p = 1e-5
+			got, ok := Predict(light(), c.traits, Losses{Forward: p})
+			if n := got.VeryLate / (p * p); !ok || math.Abs(n-c.n) > .01 {
+				t.Errorf("predicted %v messages very late (ok %v), want %v", n, ok, c.n)
+			}
+		})
+	}
+}
+
 // What the simplest form of the theory says, 1-(1-p)^n, at the losses that a
 // first measurement had. They were 0.8, 1.7 and 4.6 %, give or take 0.2 points:
 // each transport met its own.
