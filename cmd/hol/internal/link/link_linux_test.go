@@ -210,6 +210,20 @@ func TestCongestionControl(t *testing.T) {
 				}
 			})
 		}
+		ln, err := l.Server().ListenTCP(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		raw, err := ln.(*listener).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.Control(func(fd uintptr) {
+			if protocol, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL); protocol != unix.IPPROTO_TCP {
+				t.Errorf("listener: protocol %d, %v; want TCP", protocol, err)
+			}
+		})
 		if got := l.Report().CC; got != want {
 			t.Errorf("reported %q, want %q", got, want)
 		}

@@ -232,6 +232,34 @@ func TestJitter(t *testing.T) {
 	}
 }
 
+// What decides of a packet in one way tells nothing of the others: half of what
+// the loss spares is lost in bad periods, and its delays are normal.
+func TestImpairmentsIndependent(t *testing.T) {
+	const n = 200_000
+	l := lab.Link{
+		Delay: 25 * time.Millisecond, Jitter: time.Millisecond, Reorder: true, Loss: 0.5,
+		Burst: lab.Burst{Good: MinPeriod, Bad: MaxPeriod, Loss: 0.5},
+	}
+	m := newModel(l, 6, lab.Down)
+	for now := time.Duration(0); !m.periods.bad(now); now += MinPeriod {
+	}
+	begin := m.periods.end - time.Duration(n)*time.Nanosecond // in a bad period to its end
+	var samples []float64
+	for i := range n {
+		now := begin + time.Duration(i)
+		if at, cause := m.offer(now, 100, protocolUDP); cause == Sent {
+			samples = append(samples, float64(at-now-l.Delay)/float64(l.Jitter))
+		}
+	}
+	if got := float64(len(samples)) / n; math.Abs(got-0.25) > 5*math.Sqrt(0.25*0.75/n) {
+		t.Errorf("%v arrive, want 0.25", got)
+	}
+	from, to := normalShare(-3), normalShare(3)
+	if d := farthest(samples, func(x float64) float64 { return (normalShare(x) - from) / (to - from) }); d > farthestAllowed {
+		t.Errorf("delays of what is left: distance %v from the normal distribution", d)
+	}
+}
+
 func TestJitterKeepsOrder(t *testing.T) {
 	l := lab.Link{Delay: 25 * time.Millisecond, Jitter: 5 * time.Millisecond}
 	ordered := steady(newModel(l, 8, lab.Up), 10_000, time.Millisecond, 100, protocolUDP)

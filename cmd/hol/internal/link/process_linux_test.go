@@ -144,6 +144,7 @@ func start(t *testing.T, role, extra string, attr *syscall.SysProcAttr, env ...s
 	cmd.Stdin = strings.NewReader("in")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
+	cmd.WaitDelay = patience // if a process that it left behind holds stderr
 	cmd.SysProcAttr = attr
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
@@ -130,6 +131,24 @@ func TestSysctls(t *testing.T) {
 			}
 		}
 		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Nothing but the router's own queue delays, paces or marks packets.
+func TestQueueingDiscipline(t *testing.T) {
+	err := host(t).do(func() error {
+		dev, err := netlink.LinkByName(device)
+		if err != nil {
+			return err
+		}
+		list, err := netlink.QdiscList(dev)
+		if len(list) != 1 || list[0].Type() != "noqueue" {
+			t.Errorf("%v", list)
+		}
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
