@@ -28,6 +28,11 @@ import (
 // What pion does by default stays: DTLS verifies the client's address with a
 // cookie, SCTP interleaves messages of different channels (RFC 8260) and shares
 // the association evenly among those that wait.
+//
+// The first message takes nine and a half round trips: three of signalling, one
+// and a half until ICE has nominated the pair of addresses at the server, which
+// begins DTLS, two and a half of DTLS with the cookie, two of SCTP, and half a
+// one of the message. Each further channel takes the half one.
 var (
 	webrtcOrdered = Adapter{
 		Name: "webrtc-ordered", Title: "WebRTC ordered",
@@ -42,6 +47,12 @@ var (
 	}
 	// webrtcUnordered sends each message once, and delivers it as it comes
 	// (maxRetransmits 0). Its bulk channel is as that of the other.
+	//
+	// pion counts such a message as given up once it is sent. So every
+	// acknowledgement is answered with an I-FORWARD-TSN as long as anything is
+	// under way, and that with another acknowledgement: more than two packets
+	// for a message. And a lost one is no sign of congestion: the window shrinks
+	// only when the retransmission timer, of a second, expires.
 	webrtcUnordered = Adapter{
 		Name: "webrtc-unordered", Title: "WebRTC unordered",
 		Traits: Traits{
