@@ -12,8 +12,21 @@ import (
 )
 
 // ErrUnsupported is returned by what a transport cannot do, as opening a channel
-// from the server.
+// from the server. It is wrapped by an error whose text is the reason.
 var ErrUnsupported = errors.New("the transport cannot do this")
+
+// unsupported is an ErrUnsupported with the reason, which reports quote.
+type unsupported string
+
+func (u unsupported) Error() string { return string(u) }
+func (u unsupported) Unwrap() error { return ErrUnsupported }
+
+const (
+	errClientsSocket  = unsupported("a WebSocket is begun by the client alone")
+	errClientsRequest = unsupported("an HTTP request is the client's to make")
+	errClientsCall    = unsupported("a call is the client's to make")
+	errNoResponse     = unsupported("a call needs its response to arrive, and here it may be lost")
+)
 
 // ErrTooLarge is returned by Send for a message, and by Call for a request or a
 // response, beyond the bounds below.

@@ -205,11 +205,11 @@ func (s *requestServer) Close() error {
 // requestEnd is the server's end of the connection.
 type requestEnd struct{ server *requestServer }
 
-func (e requestEnd) OpenChannel(context.Context) (Channel, error) { return nil, ErrUnsupported }
+func (e requestEnd) OpenChannel(context.Context) (Channel, error) { return nil, errClientsRequest }
 
-func (e requestEnd) OpenBulk(context.Context) (Channel, error) { return nil, ErrUnsupported }
+func (e requestEnd) OpenBulk(context.Context) (Channel, error) { return nil, errClientsRequest }
 
-func (e requestEnd) Call(context.Context, int, []byte) ([]byte, error) { return nil, ErrUnsupported }
+func (e requestEnd) Call(context.Context, int, []byte) ([]byte, error) { return nil, errClientsCall }
 
 func (e requestEnd) AcceptChannel(ctx context.Context) (Channel, error) {
 	return e.accepted(ctx, e.server.channels)

@@ -62,9 +62,9 @@ func (c *requestConn) open(path string) (Channel, error) {
 	return channel, nil
 }
 
-func (c *requestConn) AcceptChannel(context.Context) (Channel, error) { return nil, ErrUnsupported }
+func (c *requestConn) AcceptChannel(context.Context) (Channel, error) { return nil, errClientsRequest }
 
-func (c *requestConn) AcceptBulk(context.Context) (Channel, error) { return nil, ErrUnsupported }
+func (c *requestConn) AcceptBulk(context.Context) (Channel, error) { return nil, errClientsRequest }
 
 func (c *requestConn) Call(ctx context.Context, _ int, request []byte) ([]byte, error) {
 	if len(request) > MaxCall {

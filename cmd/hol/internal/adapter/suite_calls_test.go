@@ -15,8 +15,8 @@ func testCalls(t *testing.T, p *pair) {
 	}
 	p.connect(8)
 	if !p.a.Calls {
-		if _, err := p.client.Call(p.ctx, 0, []byte("1234")); !errors.Is(err, ErrUnsupported) {
-			t.Fatalf("Call: %v, want ErrUnsupported", err)
+		if _, err := p.client.Call(p.ctx, 0, []byte("1234")); !errors.Is(err, ErrUnsupported) || err.Error() == ErrUnsupported.Error() {
+			t.Fatalf("Call: %v, want ErrUnsupported with a reason", err)
 		}
 		return
 	}

@@ -176,8 +176,8 @@ func testTooLarge(t *testing.T, p *pair) {
 func testServerOpens(t *testing.T, p *pair) {
 	p.connect(2)
 	if !p.a.ServerOpens {
-		if _, err := p.server.OpenChannel(p.ctx); !errors.Is(err, ErrUnsupported) {
-			t.Fatalf("OpenChannel: %v, want ErrUnsupported", err)
+		if _, err := p.server.OpenChannel(p.ctx); !errors.Is(err, ErrUnsupported) || err.Error() == ErrUnsupported.Error() {
+			t.Fatalf("OpenChannel: %v, want ErrUnsupported with a reason", err)
 		}
 		return
 	}

@@ -287,7 +287,7 @@ func (c *webrtcConn) accept(ctx context.Context, queue chan *webrtcChannel) (Cha
 // announced by the first call of each.
 func (c *webrtcConn) Call(ctx context.Context, n int, request []byte) ([]byte, error) {
 	if c.kind == webrtcOnce {
-		return nil, ErrUnsupported
+		return nil, errNoResponse
 	}
 	return c.caller.Call(ctx, n, request)
 }

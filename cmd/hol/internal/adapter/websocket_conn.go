@@ -64,11 +64,11 @@ func (c *webSocketClient) OpenBulk(ctx context.Context) (Channel, error) {
 
 // AcceptChannel returns ErrUnsupported: only a client can ask for a WebSocket.
 func (c *webSocketClient) AcceptChannel(context.Context) (Channel, error) {
-	return nil, ErrUnsupported
+	return nil, errClientsSocket
 }
 
 // AcceptBulk returns ErrUnsupported, as AcceptChannel does.
-func (c *webSocketClient) AcceptBulk(context.Context) (Channel, error) { return nil, ErrUnsupported }
+func (c *webSocketClient) AcceptBulk(context.Context) (Channel, error) { return nil, errClientsSocket }
 
 func (c *webSocketClient) Call(ctx context.Context, n int, request []byte) ([]byte, error) {
 	return c.calls.Call(ctx, n, request)
@@ -186,14 +186,14 @@ func (s *webSocketServer) AcceptBulk(ctx context.Context) (Channel, error) {
 }
 
 // OpenChannel returns ErrUnsupported: a server cannot ask for a WebSocket.
-func (s *webSocketServer) OpenChannel(context.Context) (Channel, error) { return nil, ErrUnsupported }
+func (s *webSocketServer) OpenChannel(context.Context) (Channel, error) { return nil, errClientsSocket }
 
 // OpenBulk returns ErrUnsupported, as OpenChannel does.
-func (s *webSocketServer) OpenBulk(context.Context) (Channel, error) { return nil, ErrUnsupported }
+func (s *webSocketServer) OpenBulk(context.Context) (Channel, error) { return nil, errClientsSocket }
 
 // Call returns ErrUnsupported: calls are the client's.
 func (s *webSocketServer) Call(context.Context, int, []byte) ([]byte, error) {
-	return nil, ErrUnsupported
+	return nil, errClientsCall
 }
 
 func (s *webSocketServer) Close() error {

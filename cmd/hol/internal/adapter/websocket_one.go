@@ -48,7 +48,7 @@ func newWebSocketConn(s socket, channels int, server bool, handle func(request [
 // Call is the client's; the server's returns ErrUnsupported.
 func (c *webSocketConn) Call(ctx context.Context, n int, request []byte) ([]byte, error) {
 	if c.calls == nil {
-		return nil, ErrUnsupported
+		return nil, errClientsCall
 	}
 	return c.calls.Call(ctx, n, request)
 }

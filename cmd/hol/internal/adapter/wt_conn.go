@@ -210,7 +210,7 @@ func (c *datagramConn) AcceptChannel(ctx context.Context) (Channel, error) {
 
 // Call is not possible: a response has to arrive.
 func (c *datagramConn) Call(context.Context, int, []byte) ([]byte, error) {
-	return nil, ErrUnsupported
+	return nil, errNoResponse
 }
 
 // Drops are those of the session's queues, and of the channels' here.
