@@ -43,7 +43,7 @@ type cli struct {
 	Jitter   *time.Duration `group:"link" placeholder:"TIME" help:"Standard deviation of the delay: none."`
 	Reorder  *bool          `group:"link" help:"Let jitter change the packets' order."`
 	Burst    *burst         `group:"link" placeholder:"GOOD,BAD,PERCENT" help:"Lose that share of packets in bad periods of the mean length BAD, between good ones of the mean length GOOD: 1s,20ms,100. Without --loss there is no other loss."`
-	Rate     *rate          `group:"link" placeholder:"BITS" help:"Bandwidth in bits a second, as 10M: unlimited."`
+	Rate     *rate          `group:"link" placeholder:"BITS" help:"Bandwidth in bits a second: unlimited (0), but 20M for mixed and page."`
 	Queue    *size          `group:"link" placeholder:"BYTES" help:"That wait for the bandwidth; what does not fit is dropped. One round trip's worth, at least 16 packets."`
 	BlockUDP *bool          `group:"link" name:"block-udp" help:"Drop UDP."`
 	MTU      *int           `group:"link" name:"mtu" placeholder:"BYTES" help:"1500."`

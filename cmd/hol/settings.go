@@ -79,6 +79,9 @@ const maxJobs = 16
 func (s *settings) apply() error {
 	r := &s.request
 	applied := false
+	if r.Bulk.Rate != 0 && slices.ContainsFunc(r.Workloads, func(w lab.Workload) bool { return w.Kind == lab.Mixed || w.Kind == lab.Page }) {
+		s.remarks = append(s.remarks, "mixed and page have a bandwidth of 20 Mbit/s, or they would measure the processor: --rate is another one, 0 none.")
+	}
 	for _, w := range r.Workloads {
 		var without []string
 		for _, a := range r.Transports {
@@ -182,12 +185,12 @@ func (c *cli) link(p preset, r *plan.Request) error {
 		r.Losses = *c.Loss
 	}
 	switch {
-	case c.Rate != nil:
-		// What is under way in one round trip, but not less than a short burst.
-		fit := max(l.Rate/8*int64(l.RTT()/time.Millisecond)/1000, int64(16*l.MTU))
-		l.Queue = int(value(c.Queue, size(min(fit, link.MaxQueue))))
+	case l.Rate != 0:
+		l.Queue = int(value(c.Queue, size(usualQueue(l.Rate, l))))
 	case c.Queue != nil:
 		return usagef("--queue waits for a bandwidth: add --rate")
+	case c.Rate == nil:
+		r.Bulk = lab.Link{Rate: bulkRate, Queue: usualQueue(bulkRate, l)}
 	}
 	if l.Reorder && l.Jitter == 0 {
 		return usagef("--reorder is by jitter: add --jitter")
@@ -208,6 +211,16 @@ func (c *cli) link(p preset, r *plan.Request) error {
 		}
 	}
 	return nil
+}
+
+// bulkRate is the bandwidth in bits a second of what would else take all there
+// is.
+const bulkRate = 20_000_000
+
+// usualQueue has room for what is under way in one round trip, but not for less
+// than a short burst.
+func usualQueue(rate int64, l lab.Link) int {
+	return int(min(max(rate/8*int64(l.RTT()/time.Millisecond)/1000, int64(16*l.MTU)), link.MaxQueue))
 }
 
 func (c *cli) common(r *plan.Request, notPermitted error) error {

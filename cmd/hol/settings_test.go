@@ -93,6 +93,10 @@ func TestFlags(t *testing.T) {
 		{"--rate 10M", rates, "10000000 62500"},
 		{"--rate 1M", rates, "1000000 24000"}, // 16 packets
 		{"--rate 1M --queue 64k", rates, "1000000 64000"},
+		{"--workload updates,mixed,page,rpc", bulks, "0 20000000 20000000 0"},
+		{"--workload updates,mixed --rate 1M", bulks, "1000000 1000000"},
+		{"--workload updates,mixed --rate 0", bulks, "0 0"},
+		{"--workload mixed", func(s settings) any { return s.request.LinkFor(lab.Mixed).Queue }, 125_000},
 		{"--rate 1.5G --delay 10s", rates, "1500000000 67108864"},
 		{"--block-udp --mtu 1280", func(s settings) any { l := s.request.Link; return fmt.Sprint(l.BlockUDP, l.MTU) }, "true 1280"},
 		{"--cc bbr --max-age 1s --no-priorities --max-lateness 1ms", func(s settings) any {
@@ -129,6 +133,15 @@ func losses1(s settings) any    { return fmt.Sprint(s.request.Losses) }
 func directions(s settings) any { return fmt.Sprint(s.request.Directions) }
 func rates(s settings) any      { return fmt.Sprint(s.request.Link.Rate, s.request.Link.Queue) }
 
+// bulks are the bandwidths of the workloads.
+func bulks(s settings) any {
+	var words []string
+	for _, w := range s.request.Workloads {
+		words = append(words, fmt.Sprint(s.request.LinkFor(w.Kind).Rate))
+	}
+	return strings.Join(words, " ")
+}
+
 func workloads(s settings) any {
 	var words []string
 	for _, w := range s.request.Workloads {
@@ -164,6 +177,8 @@ func TestRemarks(t *testing.T) {
 		{idle, "--loss 0 --burst 1s,20ms,100", []string{control}},
 		{idle, "--quick --loss 0", []string{quick.remark}},
 		{idle, "--loss 0 --workload rpc --transports wt-h3-*", []string{"rpc leaves out wt-h3-datagrams: calls need a response to arrive."}},
+		{idle, "--loss 0 --workload page --transports ws-one", []string{"mixed and page have a bandwidth of 20 Mbit/s, or they would measure the processor: --rate is another one, 0 none."}},
+		{idle, "--loss 0 --workload page --transports ws-one --rate 1M", nil},
 		{slow, "--loss 0", []string{"no real-time scheduling (operation not permitted): other processes disturb the runs, and more of them will be rejected."}},
 		{slow, "--loss 0 --realtime off", nil},
 	} {

@@ -83,7 +83,7 @@ func (c *cli) do(ctx context.Context, args []string, io streams, host host) erro
 	if err := out.write(study, results, io); err != nil {
 		return err
 	}
-	if invalid(study) {
+	if len(study.Problems) > 0 {
 		return errInvalid
 	}
 	return nil
@@ -122,19 +122,6 @@ func width(f *os.File) int {
 	return 80
 }
 
-// invalid says whether a study must not be trusted as a whole.
-func invalid(s lab.Study) bool {
-	if len(s.Problems) > 0 {
-		return true
-	}
-	for _, cell := range s.Cells {
-		if cell.Problem != "" {
-			return true
-		}
-	}
-	return false
-}
-
 // incomplete says why runs are missing, and how many.
 func incomplete(why error, runs []lab.Run, results []lab.Result) string {
 	made := 0
@@ -150,25 +137,37 @@ func incomplete(why error, runs []lab.Run, results []lab.Result) string {
 	return fmt.Sprintf("partial: %s; %d of %d runs have a result", reason, made, len(runs))
 }
 
+// maxJudged bounds the lines that judge says.
+const maxJudged = 5
+
 // judge says which transports are late without loss. It ends the study if none
 // passes, for then the machine is not fit to measure.
 func judge(controls []lab.Result, say func(string, ...any)) error {
 	study := stats.Assemble(controls)
-	bad := 0
+	cells, bad := 0, 0
 	for _, cell := range study.Cells {
+		if blocked(lab.Run{Transport: cell.Transport, Link: cell.Condition.Link}) {
+			continue
+		}
+		cells++
 		if cell.Problem != "" {
 			bad++
 		}
 	}
-	for _, problem := range study.Problems {
+	if len(study.Problems) == 0 {
+		return nil
+	}
+	for i, problem := range study.Problems {
+		if i == maxJudged {
+			say("and %d more like that; the report has them all", len(study.Problems)-i)
+			break
+		}
 		say("without loss: %s", problem)
 	}
-	switch {
-	case bad > 0 && bad == len(study.Cells):
+	if bad == cells {
 		return fmt.Errorf("no transport passes without loss, so nothing else is measured: let the machine be idle, lower --jobs, or see what fails above")
-	case bad > 0 || len(study.Problems) > 0:
-		say("the study goes on for the other transports, but will be invalid")
 	}
+	say("the study goes on for the other transports, but will be invalid")
 	return nil
 }
 

@@ -13,6 +13,10 @@ type Request struct {
 	// Link without the losses; its Burst is added to each of Losses.
 	Link   lab.Link
 	Losses []float64
+	// Bulk has the Rate and Queue of workloads that send as much as they can
+	// (mixed and page), if Link has no Rate: without one they would measure the
+	// processor.
+	Bulk lab.Link
 	// Seeds is how many runs a cell has, FirstSeed the seed of the first.
 	Seeds     int
 	FirstSeed uint64
@@ -30,39 +34,47 @@ func Applies(a adapter.Adapter, k lab.Kind) bool {
 	return a.Calls || k != lab.Page && k != lab.RPC
 }
 
+// LinkFor is the link of a workload, with the losses still to come.
+func (r Request) LinkFor(k lab.Kind) lab.Link {
+	link := r.Link
+	if link.Rate == 0 && (k == lab.Mixed || k == lab.Page) {
+		link.Rate, link.Queue = r.Bulk.Rate, r.Bulk.Queue
+	}
+	return link
+}
+
 // Runs are the runs in the order in which they are made. What does not apply
 // is left out.
 func (r Request) Runs() []lab.Run {
-	control := r.Link
-	control.Loss, control.Burst = 0, lab.Burst{}
 	controls := min(r.Controls, r.Seeds)
-	var lossy []lab.Link
+	var losses []float64
 	for _, loss := range r.Losses {
-		link := r.Link
-		link.Loss = loss
-		if link.Lossless() {
+		if loss == 0 && r.Link.Burst == (lab.Burst{}) {
 			controls = r.Seeds
-			continue
+		} else {
+			losses = append(losses, loss)
 		}
-		lossy = append(lossy, link)
 	}
 	var runs []lab.Run
 	for i := range controls {
-		runs = r.appendSeed(runs, i, []lab.Link{control})
+		runs = r.appendSeed(runs, i, []float64{0}, lab.Burst{})
 	}
 	for i := range r.Seeds {
-		runs = r.appendSeed(runs, i, lossy)
+		runs = r.appendSeed(runs, i, losses, r.Link.Burst)
 	}
 	return runs
 }
 
 // appendSeed adds one run for each combination. The transports begin one further
 // with each seed, so that it is not always the same ones that run side by side.
-func (r Request) appendSeed(runs []lab.Run, i int, links []lab.Link) []lab.Run {
+func (r Request) appendSeed(runs []lab.Run, i int, losses []float64, burst lab.Burst) []lab.Run {
 	n := len(r.Transports)
 	for _, workload := range r.Workloads {
+		link := r.LinkFor(workload.Kind)
+		link.Burst = burst
 		for _, direction := range r.Directions {
-			for _, link := range links {
+			for _, loss := range losses {
+				link.Loss = loss
 				for k := range n {
 					a := r.Transports[(k+i)%n]
 					if !Applies(a, workload.Kind) {

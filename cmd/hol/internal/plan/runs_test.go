@@ -85,6 +85,30 @@ func TestRuns(t *testing.T) {
 	}
 }
 
+func TestLinkFor(t *testing.T) {
+	r := asked()
+	r.Bulk = lab.Link{Rate: 5, Queue: 6, MTU: 7}
+	for _, rate := range []int64{0, 9} {
+		r.Link.Rate = rate
+		for _, k := range []lab.Kind{lab.Updates, lab.Mixed, lab.Page, lab.RPC} {
+			want := r.Link
+			if rate == 0 && (k == lab.Mixed || k == lab.Page) {
+				want.Rate, want.Queue = 5, 6
+			}
+			if got := r.LinkFor(k); got != want {
+				t.Errorf("%s: %+v, want %+v", k, got, want)
+			}
+		}
+	}
+	r.Link.Rate = 0
+	r.Workloads = []lab.Workload{{Kind: lab.Mixed}}
+	for _, run := range r.Runs() {
+		if run.Link.Rate != 5 {
+			t.Errorf("a run with %+v", run.Link)
+		}
+	}
+}
+
 func TestApplies(t *testing.T) {
 	with, without := adapter.Adapter{Traits: adapter.Traits{Calls: true}}, adapter.Adapter{}
 	for _, k := range []lab.Kind{lab.Updates, lab.Mixed, lab.Page, lab.RPC} {
