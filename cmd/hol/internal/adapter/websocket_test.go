@@ -170,3 +170,40 @@ func TestWebSocketServerBounds(t *testing.T) {
 		})
 	})
 }
+
+// TestWebSocketCloseWhileSending closes an end that sends to a peer who does not
+// receive: the closing handshake cannot end, and nothing must wait for it.
+func TestWebSocketCloseWhileSending(t *testing.T) {
+	for _, a := range websockets {
+		for _, side := range []string{"client", "server"} {
+			t.Run(a.Name+" "+side, func(t *testing.T) {
+				p := &pair{t: t, a: a} // which looks for goroutines at the end
+				p.connect(1)
+				d := p.open(1)[0]
+				conn, channel := p.client, d.client
+				if side == "server" {
+					conn, channel = p.server, d.server
+				}
+				begun := make(chan struct{})
+				failed := make(chan error, 1)
+				go func() {
+					message := make([]byte, MaxMessage)
+					for n := 0; ; n++ {
+						if n == 4 { // less than any transport lets pass
+							close(begun)
+						}
+						if err := channel.Send(message); err != nil {
+							failed <- err
+							return
+						}
+					}
+				}()
+				<-begun
+				if err := conn.Close(); err != nil {
+					t.Error("Close:", err)
+				}
+				<-failed
+			})
+		}
+	}
+}
