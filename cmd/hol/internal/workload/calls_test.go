@@ -254,6 +254,24 @@ func TestPage(t *testing.T) {
 			}
 		})
 	})
+	t.Run("there is one page although it begins late", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			f := &fake{traits: tcp, delay: 20 * ms}
+			s := &session{run: run(lab.Down), base: time.Now().Add(-time.Second), cancel: cancel, complete: make(chan struct{})}
+			server, err := f.adapter().Listen(ctx, adapter.Env{Handle: s.handle})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.client = server.(*fakeServer).client
+			s.requestPages(ctx, 50*ms, MaxMessages)
+			objects, pages := s.pages.collect(0, s.run.Workload)
+			if err := context.Cause(ctx); err != nil || len(pages) != 1 || pages[0].Latency != 40*ms || len(objects) != 3 {
+				t.Errorf("%+v, %+v, %v", pages, objects, err)
+			}
+		})
+	})
 	t.Run("objects are bounded", func(t *testing.T) {
 		for bound, want := range map[int]string{
 			8: "objects of all pages: more than 8 arrived: shorten the duration or ask for larger ones",

@@ -50,7 +50,8 @@ func (l *pageList) arrived(h header, at time.Duration) error {
 
 // requestPages asks for all objects at once, and again when all are there, until
 // finish. A page is done when the client knows: uploads have been answered then.
-// More than bound objects are an error.
+// There is one page at least, however late it begins. More than bound objects are
+// an error.
 func (s *session) requestPages(ctx context.Context, finish time.Duration, bound int) {
 	objects := s.run.Workload.Objects
 	select {
@@ -60,7 +61,7 @@ func (s *session) requestPages(ctx context.Context, finish time.Duration, bound 
 	}
 	for calls := 0; ; calls += len(objects) {
 		started := s.now()
-		if started >= finish {
+		if started >= finish && calls > 0 {
 			close(s.complete)
 			return
 		}
