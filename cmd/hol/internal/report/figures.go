@@ -41,23 +41,8 @@ func lateFigure(s scenario) []figure {
 // which nothing was late has neither: there is nothing to see in them.
 func levelFigures(l level) []figure {
 	var all []figure
-	uneventful := l.uneventful()
-	if d := latencies(l); d != nil && !uneventful {
-		all = append(all, figure{
-			ID: l.ID + "-latency", Title: "Latencies " + l.At(),
-			Text: fmt.Sprintf("How large a share of the messages took longer than a time; both axes are logarithmic. A transport without stalls falls straight down at the time of %s (%s). "+
-				"A shoulder to the right is messages that waited for a packet to be sent again: its height is how many, its reach how long. A dotted line to the right edge is the share that never came.",
-				journey(l.Condition), duration(base(l.Condition))),
-			Drawings: d,
-		})
-	}
-	if d := present(lateBars(l), togetherBars(l)); d != nil && !uneventful {
-		all = append(all, figure{
-			ID: l.ID + "-signature", Title: "Late, and late together, " + l.At(),
-			Text: "First: the share of messages that were late; the diamond is theory's. Then: of the intervals in which anything was late, the share in which half of the channels or more were late at once. " +
-				"That is the signature of head-of-line blocking: near 1, one lost packet stops channels that have nothing to do with it; near 0, it stops its own channel alone.",
-			Drawings: d,
-		})
+	if !l.uneventful() {
+		all = slices.Concat(latencyFigure(l), signatureFigure(l))
 	}
 	if d := present(bulkBars(l)); d != nil {
 		all = append(all, figure{
@@ -70,6 +55,33 @@ func levelFigures(l level) []figure {
 		all = append(all, figure{
 			ID: l.ID + "-page", Title: "Whole pages " + l.At(),
 			Text:     "The mean time from asking for all objects of a page at once until the last one had come.",
+			Drawings: d,
+		})
+	}
+	return all
+}
+
+func latencyFigure(l level) []figure {
+	var all []figure
+	if d := latencies(l); d != nil {
+		all = append(all, figure{
+			ID: l.ID + "-latency", Title: "Latencies " + l.At(),
+			Text: fmt.Sprintf("How large a share of the messages took longer than a time; both axes are logarithmic. A transport without stalls falls straight down at the time of %s (%s). "+
+				"A shoulder to the right is messages that waited for a packet to be sent again: its height is how many, its reach how long. A dotted line to the right edge is the share that never came.",
+				journey(l.Condition), duration(base(l.Condition))),
+			Drawings: d,
+		})
+	}
+	return all
+}
+
+func signatureFigure(l level) []figure {
+	var all []figure
+	if d := present(lateBars(l), togetherBars(l)); d != nil {
+		all = append(all, figure{
+			ID: l.ID + "-signature", Title: "Late, and late together, " + l.At(),
+			Text: "First: the share of messages that were late; the diamond is theory's. Then: of the intervals in which anything was late, the share in which half of the channels or more were late at once. " +
+				"That is the signature of head-of-line blocking: near 1, one lost packet stops channels that have nothing to do with it; near 0, it stops its own channel alone.",
 			Drawings: d,
 		})
 	}

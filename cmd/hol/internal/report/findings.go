@@ -8,9 +8,18 @@ import (
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
 )
 
-// findings puts what the late shares of a scenario's highest loss say into
-// sentences that hold whatever the numbers are.
+// findings are the shares, and what falling back to HTTP/2 costs there.
 func findings(s scenario) []string {
+	all := shares(s)
+	if all == nil {
+		return nil
+	}
+	return append(all, fallback(s.Levels[len(s.Levels)-1])...)
+}
+
+// shares puts what the late shares of a scenario's highest loss say into
+// sentences that hold whatever the numbers are.
+func shares(s scenario) []string {
 	top := s.Levels[len(s.Levels)-1]
 	var cells []lab.Cell
 	for _, c := range top.Cells {
@@ -62,7 +71,7 @@ func findings(s scenario) []string {
 	if incomplete != nil {
 		all = append(all, "Not everything was delivered, so that a late share alone flatters: "+strings.Join(incomplete, ", ")+".")
 	}
-	return append(all, fallback(top)...)
+	return all
 }
 
 // cellOf returns a transport's cell of a level. It has no numbers if there is

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"maps"
 	"regexp"
-	"slices"
 	"strconv"
 
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
@@ -55,8 +53,6 @@ type page struct {
 	Openings  []string
 }
 
-type fact struct{ Name, Value string }
-
 // A scenarioPart is one scenario's section.
 type scenarioPart struct {
 	ID, Title, Text string
@@ -98,9 +94,7 @@ func newPage(s lab.Study) page {
 	for _, c := range s.Cells {
 		p.Rejected += c.Rejected
 	}
-	for _, k := range slices.Sorted(maps.Keys(s.Machine)) {
-		p.Machine = append(p.Machine, fact{k, s.Machine[k]})
-	}
+	p.Machine = factsOf(s)
 	all := scenarios(s)
 	for _, sc := range all {
 		p.Scenarios = append(p.Scenarios, newScenarioPart(sc))

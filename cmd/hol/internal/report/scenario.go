@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -14,7 +15,8 @@ import (
 // A scenario is a condition at several losses: what one plot over the loss
 // shows.
 type scenario struct {
-	ID     string // unique in the study, for anchors and file names
+	ID     string // unique in the study or document, for anchors and file names
+	Source string // in a document the name of the study
 	Title  string
 	Base   lab.Condition // without the link's Loss
 	Levels []level       // by loss, the least first
@@ -79,6 +81,14 @@ func withoutLoss(c lab.Condition) lab.Condition {
 // scenarios groups the cells and timelines of a study, in the order in which
 // the conditions come first.
 func scenarios(s lab.Study) []scenario {
+	all := group(s)
+	entitle(all, func(s scenario) string { return kindTitle(s.Base.Workload.Kind) })
+	identify(all)
+	return all
+}
+
+// group is the same without titles and IDs.
+func group(s lab.Study) []scenario {
 	var all []scenario
 	scenarioAt, levelAt := map[string]int{}, map[string]int{}
 	find := func(c lab.Condition) *level {
@@ -106,7 +116,6 @@ func scenarios(s lab.Study) []scenario {
 		l.Timelines = append(l.Timelines, t)
 	}
 	all = withControls(all)
-	name(all)
 	for i := range all {
 		levels := all[i].Levels
 		sort.SliceStable(levels, func(a, b int) bool {
@@ -114,7 +123,6 @@ func scenarios(s lab.Study) []scenario {
 			return la.Lossless() && !lb.Lossless() || la.Lossless() == lb.Lossless() && la.Loss < lb.Loss
 		})
 		for j := range levels {
-			levels[j].ID = all[i].ID + "-" + strings.NewReplacer(".", "_", "+b", "-bursts").Replace(percentage(levels[j].Condition.Link))
 			byTransport(levels[j].Cells)
 			sort.SliceStable(levels[j].Timelines, func(a, b int) bool {
 				return rank(levels[j].Timelines[a].Transport) < rank(levels[j].Timelines[b].Transport)
@@ -156,18 +164,17 @@ func withControls(all []scenario) []scenario {
 	return kept
 }
 
-// name gives scenarios their titles and IDs: the workload and its direction, and
-// of the rest what differs between scenarios of that workload.
-func name(all []scenario) {
+// entitle gives scenarios their titles: what the workload is called and its
+// direction, and of the rest what differs between scenarios that are called so.
+func entitle(all []scenario, called func(scenario) string) {
 	features := []func(lab.Condition) string{traffic, delays, bandwidth, bursts, odds}
-	ids := map[string]int{}
 	for i := range all {
 		c := all[i].Base
-		parts := []string{kindTitle(c.Workload.Kind) + ", " + way(c.Direction)}
+		parts := []string{called(all[i]) + ", " + way(c.Direction)}
 		for _, feature := range features {
 			for j := range all {
 				other := all[j].Base
-				if other.Workload.Kind == c.Workload.Kind && feature(other) != feature(c) {
+				if called(all[j]) == called(all[i]) && feature(other) != feature(c) {
 					if f := feature(c); f != "" {
 						parts = append(parts, f)
 					}
@@ -176,13 +183,35 @@ func name(all []scenario) {
 			}
 		}
 		all[i].Title = strings.Join(parts, "; ")
+	}
+}
+
+// identify gives the scenarios of one study their IDs.
+func identify(all []scenario) {
+	ids := map[string]int{}
+	for i := range all {
+		c := all[i].Base
 		id := fmt.Sprintf("%s-%s", c.Workload.Kind, c.Direction)
 		ids[id]++
 		if n := ids[id]; n > 1 {
 			id = fmt.Sprintf("%s%d-%s", c.Workload.Kind, n, c.Direction) // not at the end, where a level's loss is
 		}
-		all[i].ID = id
+		all[i].identify(id)
 	}
+}
+
+// identify gives the levels their IDs as well.
+func (s *scenario) identify(id string) {
+	s.ID = id
+	for i := range s.Levels {
+		l := &s.Levels[i]
+		l.ID = id + "-" + strings.NewReplacer(".", "_", "+b", "-bursts").Replace(percentage(l.Condition.Link))
+	}
+}
+
+// lossy are the levels that are no controls.
+func (s scenario) lossy() []level {
+	return slices.DeleteFunc(slices.Clone(s.Levels), func(l level) bool { return l.Condition.Link.Lossless() })
 }
 
 func kindTitle(k lab.Kind) string {

@@ -3,9 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -193,15 +191,17 @@ func (s scenario) realised() string {
 }
 
 func (t *terminal) machine(s lab.Study) {
-	var facts []string
-	for _, k := range slices.Sorted(maps.Keys(s.Machine)) {
-		facts = append(facts, k+" "+line(s.Machine[k]))
-	}
-	if s.Version != "" {
-		facts = append(facts, "towpath "+s.Version)
-	}
-	if facts != nil {
-		t.say(dim, "  ", "Measured with "+strings.Join(facts, ", ")+".")
+	for _, group := range []struct {
+		what string
+		of   []fact
+	}{{"Measured on: ", machine(s)}, {"How: ", manner(s)}, {"With: ", versions(s)}} {
+		var facts []string
+		for _, f := range group.of {
+			facts = append(facts, f.Name+" "+line(f.Value))
+		}
+		if facts != nil {
+			t.say(dim, "  ", group.what+strings.Join(facts, ", ")+".")
+		}
 	}
 	if s.Took > 0 {
 		t.say(dim, "  ", fmt.Sprintf("It took %s. The router was at most %s late (mean %s, p99 %s).",

@@ -1,8 +1,14 @@
-// Command document puts a study into docs/hol.md: the tables between its markers
-// and the pictures in docs/hol, both made of docs/hol/study.json.
+// Command document puts studies into docs/hol.md: the tables between its markers
+// and the pictures in docs/hol, all made of the studies in docs/hol/*.json.
 //
 //	go run -C cmd/hol ./internal/report/document          what would change, with status 1
 //	go run -C cmd/hol ./internal/report/document -write   change it
+//
+// Studies that are named are taken into docs/hol first, under their files'
+// names and without what the document does not show, which is most of it; -write
+// is needed then. Their paths must be absolute, as go run -C changes the directory.
+//
+//	go run -C cmd/hol ./internal/report/document -write "$PWD"/results/updates.json
 package main
 
 import (
@@ -10,20 +16,18 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 
-	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
 	"github.com/towpath-go/towpath/cmd/hol/internal/report"
 )
 
 func main() {
 	docs := flag.String("docs", filepath.Join("..", "..", "docs"), "the directory of hol.md and hol")
-	write := flag.Bool("write", false, "write the files; otherwise name those that are not what the study gives")
+	write := flag.Bool("write", false, "write the files; otherwise name those that are not what the studies give")
 	flag.Parse()
-	changed, err := update(*docs, *write)
+	changed, err := do(*docs, *write, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "document:", err)
 		os.Exit(2)
@@ -36,10 +40,38 @@ func main() {
 	}
 }
 
-// update returns the files below docs that are not what the study gives, and
+func do(docs string, write bool, studies []string) (changed []string, err error) {
+	if len(studies) > 0 && !write {
+		return nil, errors.New("studies are taken in with -write alone")
+	}
+	for _, path := range studies {
+		if err := take(docs, path); err != nil {
+			return nil, err
+		}
+	}
+	return update(docs, write)
+}
+
+// take puts a study into docs/hol.
+func take(docs, path string) error {
+	s, err := report.ReadSource(path)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := report.JSON(&b, report.Trim(s.Study)); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(docs, "hol"), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(docs, "hol", s.Name+".json"), b.Bytes(), 0o644)
+}
+
+// update returns the files below docs that are not what the studies give, and
 // writes or removes them if it shall.
 func update(docs string, write bool) (changed []string, err error) {
-	study, err := read(filepath.Join(docs, "hol", "study.json"))
+	studies, err := report.ReadSources(filepath.Join(docs, "hol"))
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +79,7 @@ func update(docs string, write bool) (changed []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	text, pictures, err := report.Document(document, study)
+	text, pictures, err := report.Document(document, studies)
 	if err != nil {
 		return nil, err
 	}
@@ -81,18 +113,4 @@ func update(docs string, write bool) (changed []string, err error) {
 	}
 	slices.Sort(changed)
 	return changed, err
-}
-
-// read returns nil if there is no study.
-func read(path string) (*lab.Study, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	s, err := report.ReadJSON(f)
-	return &s, err
 }

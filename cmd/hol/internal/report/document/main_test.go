@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,7 +31,7 @@ func TestUpdate(t *testing.T) {
 	put("hol/old.svg", []byte("<svg/>"))
 	put("hol/photograph.png", []byte("kept"))
 
-	f, err := os.Create(filepath.Join(docs, "hol", "study.json"))
+	f, err := os.Create(filepath.Join(docs, "hol", "updates.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func TestUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	want := []string{"hol.md", "hol/old.svg", "hol/updates-down-2-signature.svg", "hol/updates-down-setup.svg"}
+	want := []string{"hol.md", "hol/old.svg", "hol/updates-2-signature.svg"}
 	for _, write := range []bool{false, true} {
 		changed, err := update(docs, write)
 		if err != nil || !slices.Equal(changed, want) {
@@ -64,7 +65,36 @@ func TestUpdate(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(docs, "hol", "photograph.png")); err != nil {
 		t.Error(err)
 	}
-	if err := os.WriteFile(filepath.Join(docs, "hol", "study.json"), []byte(`{"schema": 99}`), 0o644); err != nil {
+
+	// One more is taken in, without what would not be shown.
+	results := filepath.Join(t.TempDir(), "up.json")
+	study.Cells[0].Condition.Direction = lab.Up
+	control := study.Cells[0]
+	control.Condition.Link.Loss = 0
+	control.CDF = []float64{25, 26}
+	study.Cells = append(study.Cells, control)
+	f, err = os.Create(results)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(report.JSON(f, study), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := do(docs, false, []string{results}); err == nil {
+		t.Error("a study was taken in without -write")
+	}
+	want = []string{"hol.md", "hol/up-late.svg", "hol/up-setup.svg"}
+	if changed, err := do(docs, true, []string{results}); err != nil || !slices.Equal(changed, want) {
+		t.Errorf("with another study %v, %v", changed, err)
+	}
+	up, err := report.ReadSource(filepath.Join(docs, "hol", "up.json"))
+	if err != nil || len(up.Study.Cells) != 2 || up.Study.Cells[1].CDF != nil {
+		t.Errorf("%+v, %v", up, err)
+	}
+	if _, err := do(docs, true, []string{filepath.Join(docs, "hol", "none.json")}); !os.IsNotExist(err) {
+		t.Errorf("a study that is not there: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(docs, "hol", "updates.json"), []byte(`{"schema": 99}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := update(docs, true); err == nil {
