@@ -109,7 +109,10 @@ type Result struct {
 	// Pages are the completion times of whole pages (page), each with the time
 	// its requests were sent.
 	Pages []Sample `json:"pages,omitempty"`
-	Bulk  Bulk     `json:"bulk"`
+	// Arrived is the payload in bytes of the messages, calls or objects that
+	// arrived in the measured time, whenever they were scheduled.
+	Arrived int64 `json:"arrived"`
+	Bulk    Bulk  `json:"bulk"`
 	// Passages of the packets that travelled down and up.
 	Down     Passage  `json:"down"`
 	Up       Passage  `json:"up"`

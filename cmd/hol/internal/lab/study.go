@@ -46,7 +46,8 @@ type Cell struct {
 	// N is 0 if nothing was late.
 	Together  Estimate `json:"together"`
 	Delivered Estimate `json:"delivered"`
-	// Goodput is the payload that arrived, in bits per second; Bulk is the bulk
+	// Goodput is the payload that arrived in the measured time, in bits per second,
+	// whenever it was scheduled; Bulk is the bulk
 	// transfer's part.
 	Goodput Estimate `json:"goodput"`
 	Bulk    Estimate `json:"bulk"`

@@ -187,23 +187,12 @@ func together(run lab.Run, samples []lab.Sample) float64 {
 	return float64(most) / float64(len(channels))
 }
 
-// ofTransfer fills in what arrived in which time. What was scheduled in the
-// measured time is set against that time, also if it arrived afterwards: more
-// than was offered cannot be transferred. Pages follow each other as fast as they
-// come: they are set against the time until the last one, if that is longer.
+// ofTransfer fills in what arrived in the measured time, whenever it was
+// scheduled: what arrives afterwards was carried afterwards.
 func (m *measures) ofTransfer(r *lab.Result, samples []lab.Sample) {
-	span, bytes := r.Run.Workload.Duration, 0.0
-	for _, s := range samples {
-		if s.Latency < 0 {
-			continue
-		}
-		bytes += float64(s.Size)
-		if r.Run.Workload.Kind == lab.Page {
-			span = max(span, s.Scheduled+s.Latency)
-		}
-	}
+	span := r.Run.Workload.Duration
 	if span > 0 && len(samples) > 0 {
-		m.goodput = bytes * 8 / span.Seconds()
+		m.goodput = float64(r.Arrived) * 8 / span.Seconds()
 	}
 	if r.Run.Workload.Kind == lab.Mixed && r.Bulk.Duration > 0 {
 		m.bulk = float64(r.Bulk.Bytes) * 8 / r.Bulk.Duration.Seconds()

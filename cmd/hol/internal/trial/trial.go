@@ -95,7 +95,7 @@ func assemble(run lab.Run, o workload.Outcome, cpu lab.CPU, report link.Report, 
 	r := lab.Result{
 		Run:     run,
 		Setup:   o.Setup,
-		Samples: o.Samples, Pages: o.Pages, Bulk: o.Bulk,
+		Samples: o.Samples, Pages: o.Pages, Arrived: o.Arrived, Bulk: o.Bulk,
 		Down: report.Down, Up: report.Up,
 		Lateness: report.Lateness, Wakes: o.Wakes,
 		CPU:     cpu,

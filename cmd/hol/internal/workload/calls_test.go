@@ -197,6 +197,9 @@ func TestPage(t *testing.T) {
 				{Scheduled: 80 * ms, Latency: 60 * ms, Size: 205_100},
 				{Scheduled: 140 * ms, Latency: 60 * ms, Size: 205_100},
 			})
+			if o.Arrived != 3*205_100 { // from 100 to 240 ms
+				t.Errorf("%d bytes arrived", o.Arrived)
+			}
 			slices.Sort(sizes)
 			slices.Sort(f.calls)
 		})
@@ -223,6 +226,9 @@ func TestPage(t *testing.T) {
 				{Scheduled: 80 * ms, Latency: 40 * ms, Size: 205_100},
 				{Scheduled: 140 * ms, Latency: 40 * ms, Size: 205_100},
 			})
+			if o.Arrived != 2*205_100+5000 { // and the slow object of the page before
+				t.Errorf("%d bytes arrived", o.Arrived)
+			}
 		})
 	})
 	t.Run("a page that is not whole at the end is undelivered", func(t *testing.T) {

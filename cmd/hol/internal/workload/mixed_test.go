@@ -32,6 +32,9 @@ func TestMixed(t *testing.T) {
 					t.Errorf("bulk %+v, not %+v", o.Bulk, want)
 				}
 				wantSamples(t, o.Samples, all(run, 10*ms))
+				if want := sizes(run, 0, 2, 6) + sizes(run, 1, 1, 5); o.Arrived != want { // 50 to 110 ms, 40 to 100 ms
+					t.Errorf("messages of %d bytes, not %d", o.Arrived, want)
+				}
 			})
 		})
 	}

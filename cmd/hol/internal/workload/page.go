@@ -127,3 +127,20 @@ func (l *pageList) collect(measured time.Duration, w lab.Workload) (objects, pag
 	}
 	return objects, pages
 }
+
+// arrivedFrom is the payload of the objects that arrived in the measured time,
+// also if their page began in the warm-up.
+func (l *pageList) arrivedFrom(measured time.Duration, w lab.Workload) int64 {
+	l.mu.Lock()
+	list := slices.Clone(l.pages)
+	l.mu.Unlock()
+	sum := int64(0)
+	for _, p := range list {
+		for i := range p.objects {
+			if p.objects[i].within(p.started, measured, w.Duration) {
+				sum += int64(w.Objects[i])
+			}
+		}
+	}
+	return sum
+}

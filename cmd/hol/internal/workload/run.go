@@ -27,7 +27,10 @@ type Outcome struct {
 	Samples []lab.Sample
 	// Pages are the whole pages that began in the measured time.
 	Pages []lab.Sample
-	Bulk  lab.Bulk
+	// Arrived is the payload that arrived in the measured time, in bytes, whenever
+	// it was scheduled, without that of Bulk.
+	Arrived int64
+	Bulk    lab.Bulk
 	// Start is the end of the warm-up, from which samples count their times. It
 	// has a reading of the monotonic clock.
 	Start time.Time
@@ -233,9 +236,11 @@ func (s *session) collect(setup lab.Setup, measured time.Duration) Outcome {
 	switch w.Kind {
 	case lab.Page:
 		o.Samples, o.Pages = s.pages.collect(measured, w)
+		o.Arrived = s.pages.arrivedFrom(measured, w)
 	default:
 		for _, t := range s.tracks[:w.Channels] {
 			o.Samples = s.appendSamples(o.Samples, t, measured, end)
+			o.Arrived += s.arrivedFrom(t, measured)
 		}
 	}
 	if w.Kind == lab.Mixed {

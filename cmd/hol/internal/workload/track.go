@@ -146,6 +146,26 @@ func (s *session) settle(r *record, latency time.Duration) bool {
 	return true
 }
 
+// within says whether what was to be sent at due has arrived from measured until
+// so long afterwards.
+func (r *record) within(due, measured, duration time.Duration) bool {
+	latency := r.latency.Load()
+	at := due + time.Duration(latency)
+	return latency != unset && at >= measured && at < measured+duration
+}
+
+// arrivedFrom is the payload of a track that arrived in the measured time, also
+// if it was scheduled in the warm-up.
+func (s *session) arrivedFrom(t *track, measured time.Duration) int64 {
+	sum := int64(0)
+	for sequence := range t.records {
+		if t.records[sequence].within(s.due(t.number, sequence), measured, s.run.Workload.Duration) {
+			sum += int64(s.schedule.size(t.number, sequence))
+		}
+	}
+	return sum
+}
+
 // appendSamples appends the messages of a track that were scheduled in the
 // measured time. One that was never handed over has waited until the end.
 func (s *session) appendSamples(samples []lab.Sample, t *track, measured, end time.Duration) []lab.Sample {

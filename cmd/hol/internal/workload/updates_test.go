@@ -58,6 +58,15 @@ func all(run lab.Run, latency time.Duration) []lab.Sample {
 	return samples
 }
 
+// sizes are what messages of a channel have together.
+func sizes(run lab.Run, channel, from, to int) int64 {
+	s, sum := newSchedule(run.Workload, run.Seed), 0
+	for sequence := from; sequence < to; sequence++ {
+		sum += s.size(channel, sequence)
+	}
+	return int64(sum)
+}
+
 func wantSamples(t *testing.T, got, want []lab.Sample) {
 	t.Helper()
 	if reflect.DeepEqual(got, want) {
@@ -81,6 +90,11 @@ func TestUpdates(t *testing.T) {
 					t.Fatal(err)
 				}
 				wantSamples(t, o.Samples, all(run, 25*ms))
+				// The first of each that count were scheduled in the warm-up, and the last
+				// that are measured came after the measured time.
+				if want := sizes(run, 0, 1, 5) + sizes(run, 1, 1, 5); o.Arrived != want {
+					t.Errorf("%d bytes arrived, not %d", o.Arrived, want)
+				}
 				want := lab.Setup{FirstMessage: 75 * ms, NextChannel: 25 * ms, ServerChannel: 25 * ms}
 				if o.Setup != want {
 					t.Errorf("set-up %+v, not %+v", o.Setup, want)
@@ -101,6 +115,9 @@ func TestUpdates(t *testing.T) {
 			want := all(run, 25*ms)
 			want[5].Latency = lab.Undelivered
 			wantSamples(t, o.Samples, want)
+			if want := sizes(run, 0, 1, 5) + sizes(run, 1, 1, 3) + sizes(run, 1, 4, 5); o.Arrived != want {
+				t.Errorf("%d bytes arrived, not %d", o.Arrived, want)
+			}
 		})
 	})
 	t.Run("one that is late holds up the ordered ones behind it", func(t *testing.T) {
