@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -58,8 +59,9 @@ func ReadSource(path string) (Source, error) {
 }
 
 // Trim leaves out of a study what no document shows, which is most of its
-// bytes: the distributions of latencies but those of the typical loss, and the
-// timelines of any but light updates to the client.
+// bytes: the distributions of latencies but those of the typical loss, the
+// timelines of any but light updates to the client, of their messages the size
+// and the wait, and of the distributions what is less than 10 microseconds.
 func Trim(s lab.Study) lab.Study {
 	keep := map[string]bool{}
 	for _, sc := range group(s) {
@@ -67,13 +69,25 @@ func Trim(s lab.Study) lab.Study {
 	}
 	s.Cells = slices.Clone(s.Cells)
 	for i := range s.Cells {
-		if !keep[conditionKey(s.Cells[i].Condition)] {
-			s.Cells[i].CDF = nil
+		c := &s.Cells[i]
+		if !keep[conditionKey(c.Condition)] {
+			c.CDF = nil
+		}
+		c.CDF = slices.Clone(c.CDF)
+		for j := range c.CDF {
+			c.CDF[j] = math.Round(c.CDF[j]*100) / 100
 		}
 	}
 	s.Timelines = slices.DeleteFunc(slices.Clone(s.Timelines), func(t lab.Timeline) bool {
 		return topicOf(t.Condition) != updatesDown
 	})
+	for i := range s.Timelines {
+		samples := slices.Clone(s.Timelines[i].Samples)
+		for j := range samples {
+			samples[j].Size, samples[j].Waited = 0, 0
+		}
+		s.Timelines[i].Samples = samples
+	}
 	return s
 }
 
