@@ -59,6 +59,7 @@ type cli struct {
 	DryRun      bool           `group:"run" help:"Print the runs and the time they take, and end."`
 	List        bool           `group:"run" help:"List the transports, and end."`
 
+	From    string `group:"output" placeholder:"FILE" help:"Measure nothing: report the study that --json has written."`
 	Out     string `group:"output" placeholder:"DIR" help:"Write hol.html, hol.json and hol.csv there."`
 	HTML    string `group:"output" name:"html" placeholder:"FILE" help:"Write a page with plots."`
 	JSON    target `group:"output" name:"json" placeholder:"[FILE]" help:"Write everything as JSON to the FILE that may follow; else, or with -, to standard output in place of the tables."`

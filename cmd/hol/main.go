@@ -8,6 +8,8 @@
 //	go run -C cmd/hol . --dry-run     what would be done, and how long it takes
 //	go run -C cmd/hol . --list        the transports
 //
+// What --json has written can be looked at again: --from study.json --html study.html.
+//
 // It needs Linux, and either root or user namespaces. Standard output has the
 // result alone; progress and remarks go to standard error.
 //

@@ -34,6 +34,9 @@ func (c *cli) do(ctx context.Context, args []string, io streams, host host) erro
 	if c.List {
 		return printTransports(io.out, adapter.All(), adapter.Extra())
 	}
+	if c.From != "" {
+		return c.report(io)
+	}
 	s, err := c.settings(host)
 	if err != nil {
 		return err
@@ -83,7 +86,12 @@ func (c *cli) do(ctx context.Context, args []string, io streams, host host) erro
 	if err := out.write(study, results, io); err != nil {
 		return err
 	}
-	if len(study.Problems) > 0 {
+	return validity(study)
+}
+
+// validity is errInvalid for a study that must not be trusted.
+func validity(s lab.Study) error {
+	if len(s.Problems) > 0 {
 		return errInvalid
 	}
 	return nil

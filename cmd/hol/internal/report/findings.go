@@ -59,8 +59,8 @@ func shares(s scenario) []string {
 	}
 	var all []string
 	if len(complete) > 1 {
-		all = append(all, fmt.Sprintf("%s, of the transports that delivered everything, the fewest messages were late with %s, the most with %s.",
-			capital(top.At()), name(complete[0]), name(complete[len(complete)-1])))
+		all = append(all, fmt.Sprintf("%s, of the transports that delivered everything, ", top.At())+extremes(complete, name))
+		all[0] = capital(all[0])
 	}
 	if shared != nil {
 		all = append(all, "Channels stalled together, more often than not: "+strings.Join(shared, ", ")+".")
@@ -72,6 +72,32 @@ func shares(s scenario) []string {
 		all = append(all, "Not everything was delivered, so that a late share alone flatters: "+strings.Join(incomplete, ", ")+".")
 	}
 	return all
+}
+
+// extremes names the best and the worst of cells in their order by late shares.
+// With each are those whose intervals overlap with its own: which of them is the
+// first was chance.
+func extremes(cells []lab.Cell, name func(lab.Cell) string) string {
+	best, worst := cells[0].Late, cells[len(cells)-1].Late
+	if worst.Low <= best.High {
+		return "late shares cannot be told apart: their intervals overlap."
+	}
+	var few, most []string
+	for _, c := range cells {
+		good, bad := c.Late.Low <= best.High, c.Late.High >= worst.Low
+		switch {
+		case good && bad: // it says nothing
+		case good:
+			few = append(few, name(c))
+		case bad:
+			most = append(most, name(c))
+		}
+	}
+	s := fmt.Sprintf("the fewest messages were late with %s, the most with %s.", strings.Join(few, ", "), strings.Join(most, ", "))
+	if len(few)+len(most) > 2 {
+		s += " Where several are named their intervals overlap."
+	}
+	return s
 }
 
 // cellOf returns a transport's cell of a level. It has no numbers if there is

@@ -55,6 +55,23 @@ func TestFindings(t *testing.T) {
 		t.Errorf("fallback %+v", g)
 	}
 
+	// What may be chance is no order.
+	wide := func(i int, low, high float64) {
+		s.Cells[i].Late = lab.Estimate{Mean: (low + high) / 2, Low: low, High: high, N: 5}
+	}
+	wide(2, .2, .28)
+	wide(3, .22, .3)
+	wide(4, .01, .25)
+	overlapping := "At 2 % loss, of the transports that delivered everything, the fewest messages were late with WebTransport/h3 streams (3.50 %), " +
+		"the most with WebTransport/h2 streams (24.0 %), one WebSocket (26.0 %). Where several are named their intervals overlap."
+	if got := findings(scenarios(s)[0])[0]; got != overlapping {
+		t.Errorf("findings %q", got)
+	}
+	wide(0, .03, .23)
+	if got, want := findings(scenarios(s)[0])[0], "At 2 % loss, of the transports that delivered everything, late shares cannot be told apart: their intervals overlap."; got != want {
+		t.Errorf("findings %q", got)
+	}
+
 	// A suspect transport is compared with nothing.
 	s.Cells[2].Problem = "suspect"
 	if got := fallback(scenarios(s)[0].Levels[0]); got != nil {
