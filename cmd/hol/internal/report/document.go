@@ -47,6 +47,7 @@ func measuring(name, flags string) string {
 var (
 	measureUpdates = measuring("updates", "--loss 1,2,5 --duration 20s")
 	parts          = []part{
+		{"summary", (*book).summary, measureUpdates},
 		{"study", (*book).studies, ""},
 		{"updates", func(b *book) { b.timed(updatesDown) }, measureUpdates},
 		{"fallback", (*book).fallback, measureUpdates},

@@ -140,12 +140,16 @@ func fallbackGrid(s scenario) *grid {
 	return numbersOf("", levels, "p50_ms", "p95_ms", "p99_ms", "max_ms", "late_share", "very_late_share", "together_share")
 }
 
+// atOnce says whether a channel was opened without a handshake: its first message
+// took less than a quarter of a round trip longer than the way.
+func atOnce(e lab.Estimate, c lab.Condition) bool {
+	return e.Mean < milliseconds(c.Link.Delay+c.Link.RTT()/4)
+}
+
 // openings says which transports can open a channel from the server, and which
-// open one without a handshake: a channel whose first message takes less than a
-// quarter of a round trip longer than the way.
+// open one without a handshake.
 func openings(l level) []string {
-	var can, cannot, atOnce, waits []string
-	free := milliseconds(l.Condition.Link.Delay + l.Condition.Link.RTT()/4)
+	var can, cannot, free, waits []string
 	for _, c := range l.Cells {
 		title := lookOf(c.Transport).Title
 		switch {
@@ -156,8 +160,8 @@ func openings(l level) []string {
 		}
 		switch {
 		case c.NextChannel.N == 0:
-		case c.NextChannel.Mean < free:
-			atOnce = append(atOnce, title)
+		case atOnce(c.NextChannel, l.Condition):
+			free = append(free, title)
 		default:
 			waits = append(waits, fmt.Sprintf("%s (%s ms)", title, unit(inMilliseconds).mean(c.NextChannel)))
 		}
@@ -169,7 +173,7 @@ func openings(l level) []string {
 	}{
 		{"The server can open a channel with ", can},
 		{"It cannot with ", cannot},
-		{"A further channel of the client needs no handshake with ", atOnce},
+		{"A further channel of the client needs no handshake with ", free},
 		{"It waits for one with ", waits},
 	} {
 		if s.of != nil {

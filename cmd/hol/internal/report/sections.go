@@ -2,9 +2,11 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
+	"github.com/towpath-go/towpath/cmd/hol/internal/adapter"
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
 )
 
@@ -187,8 +189,67 @@ func (b *book) timelines() {
 	}
 }
 
-// setup is of the scenario in which it was measured most often without loss.
-func (b *book) setup() {
+// summary has the numbers that decide, for each transport.
+func (b *book) summary() {
+	updates := b.of(updatesDown)
+	if len(updates) == 0 {
+		return
+	}
+	first := b.beginning()
+	l := typical(updates[0])
+	g := &grid{Heads: []string{"passes without UDP", "late, %", "p99, ms", "late together", "delivered, %"}}
+	if first != nil {
+		g.Heads = append(g.Heads, "first message, round trips", "one more channel", "channel from the server")
+	}
+	for _, c := range l.Cells {
+		row := gridRow{Look: lookOf(c.Transport), Bad: c.Problem != ""}
+		add := func(text string) { row.Cells = append(row.Cells, gridCell{Text: text}) }
+		add(passesWithoutUDP(c.Transport))
+		add(unit(inPercent).interval(c.Late))
+		add(unit(inMilliseconds).interval(c.P99))
+		add(unit(inShare).mean(c.Together))
+		add(unit(inPercent).mean(c.Delivered))
+		if first != nil {
+			begin := cellOf(first.Levels[0], c.Transport)
+			add(unit(inTimes).mean(begin.RoundTrips))
+			add(opening(begin.NextChannel, begin.Condition))
+			if begin.ServerChannelError != "" {
+				add("no")
+			} else {
+				add(opening(begin.ServerChannel, begin.Condition))
+			}
+		}
+		g.Rows = append(g.Rows, row)
+	}
+	b.say("%s, %s; late is later than %s ms.", escape(updates[0].Title), l.At(), plain(lateAfter(l.Condition)))
+	b.table(g)
+}
+
+func passesWithoutUDP(transport string) string {
+	a, ok := adapter.ByName(transport)
+	switch {
+	case !ok:
+		return absent
+	case a.UDP:
+		return "no"
+	}
+	return "yes"
+}
+
+// opening says what a channel cost that began with a message.
+func opening(e lab.Estimate, c lab.Condition) string {
+	switch {
+	case e.N == 0:
+		return absent
+	case atOnce(e, c):
+		return "at once"
+	}
+	return "after " + plain(math.Round((e.Mean-milliseconds(c.Link.Delay))/milliseconds(c.Link.RTT())*10)/10) + " round trips"
+}
+
+// beginning is the scenario in which set-up was measured most often without
+// loss, nil if it was not.
+func (b *book) beginning() *scenario {
 	var s *scenario
 	runs := func(s scenario) (n int) {
 		for _, c := range s.Levels[0].Cells {
@@ -202,6 +263,11 @@ func (b *book) setup() {
 			s = &b.scenarios[i]
 		}
 	}
+	return s
+}
+
+func (b *book) setup() {
+	s := b.beginning()
 	if s == nil {
 		return
 	}
