@@ -133,7 +133,8 @@ type Result struct {
 	CC       string `json:"cc,omitempty"`
 	Realtime bool   `json:"realtime"` // whether SCHED_RR was in force
 	// Rejected says why the run must not be used, "" if it may. It was repeated
-	// unless that was done too often; only Run, Lateness and Realtime are kept.
+	// unless that was done too often; only Run, Lateness, Wakes and Realtime are
+	// kept.
 	Rejected string `json:"rejected,omitempty"`
 	// Failed says why there is no result, "" if there is one: the run ended in an
 	// error, or was not made because its control failed. Only Run is there then.

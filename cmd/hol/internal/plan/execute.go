@@ -210,7 +210,7 @@ func (e *execution) record(a attempt) (again bool) {
 		if again {
 			kind = Repeat
 		}
-		result = lab.Result{Run: result.Run, Lateness: result.Lateness, Realtime: result.Realtime, Rejected: result.Rejected}
+		result = lab.Result{Run: result.Run, Lateness: result.Lateness, Wakes: result.Wakes, Realtime: result.Realtime, Rejected: result.Rejected}
 	}
 	// Many are kept for hours: without the room that decoding has left.
 	result.Samples = slices.Clone(result.Samples)

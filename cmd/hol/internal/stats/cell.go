@@ -28,15 +28,15 @@ func newCell(results []lab.Result, rejected int) (lab.Cell, []measured) {
 	cell.Transport, cell.Condition = results[0].Run.Transport, condition(results[0].Run)
 
 	var runs []measured
-	var reasons []string
+	var reasons reasons
 	for i := range results {
 		r := &results[i]
 		switch {
 		case r.Rejected != "":
 			cell.Rejected++
-			reasons = append(reasons, r.Rejected)
+			reasons.add(r)
 		case r.Failed != "":
-			reasons = append(reasons, r.Failed)
+			reasons.add(r)
 		default:
 			runs = append(runs, measured{r, measure(r)})
 		}
@@ -57,7 +57,7 @@ func newCell(results []lab.Result, rejected int) (lab.Cell, []measured) {
 		cell.Seeds = append(cell.Seeds, run.result.Run.Seed)
 	}
 	fill(&cell, runs)
-	cell.Problem = problem(runs, reasons)
+	cell.Problem = problem(runs, reasons.String())
 	return cell, runs
 }
 
@@ -111,11 +111,9 @@ func fill(cell *lab.Cell, runs []measured) {
 }
 
 // problem says why there is nothing, or why what there is must not be trusted.
-func problem(runs []measured, reasons []string) string {
-	slices.Sort(reasons)
-	reasons = slices.Compact(reasons)
+func problem(runs []measured, reasons string) string {
 	if len(runs) == 0 {
-		return "no run counts: " + strings.Join(reasons, "; ")
+		return "no run counts: " + reasons
 	}
 	var problems []string
 	sent, arrived, twice, negative := 0, 0, 0, 0

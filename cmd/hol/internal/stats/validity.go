@@ -1,7 +1,6 @@
 package stats
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -184,18 +183,17 @@ func missingSeeds(g cellGroup) string {
 		counts[run.result.Run.Seed] = true
 	}
 	missing := make(map[uint64]bool)
-	var reasons []string
-	for _, r := range g.results {
-		if !counts[r.Run.Seed] {
+	var reasons reasons
+	for i := range g.results {
+		if r := &g.results[i]; !counts[r.Run.Seed] {
 			missing[r.Run.Seed] = true
-			reasons = append(reasons, cmp.Or(r.Failed, r.Rejected))
+			reasons.add(r)
 		}
 	}
 	if len(missing) == 0 {
 		return ""
 	}
-	slices.Sort(reasons)
-	return fmt.Sprintf("%d of %d runs have no result: %s", len(missing), len(missing)+len(counts), strings.Join(slices.Compact(reasons), "; "))
+	return fmt.Sprintf("%d of %d runs have no result: %s", len(missing), len(missing)+len(counts), &reasons)
 }
 
 // suspicions says what shows that runs were not what they should be.
