@@ -15,9 +15,9 @@ const (
 	// readBatch bounds how many packets of one device are read before due packets
 	// are sent again, and the other way round.
 	readBatch = 32
-	// heartbeat is how long the router sleeps at most. A stall is noticed by the
-	// time that it was to wake at, also when nothing was under way, and then to
-	// within this.
+	// heartbeat is how long the router sleeps at most. A stall in its sleep is
+	// noticed by the time that it was to wake at, also when nothing was under way,
+	// and then to within this.
 	heartbeat = 2 * time.Millisecond
 )
 
@@ -123,16 +123,19 @@ func (r *router) run() error {
 		{Fd: int32(r.sides[1].from), Events: unix.POLLIN},
 		{Fd: int32(r.stop), Events: unix.POLLIN},
 	}
+	woken := time.Since(r.epoch)
 	for {
 		due, ok := r.send()
 		now := time.Since(r.epoch)
+		busy := now - woken
 		wake := now + heartbeat
 		if ok {
 			wake = min(wake, max(now, due))
 		}
 		timeout := unix.NsecToTimespec(int64(wake - now))
 		_, err := unix.Ppoll(fds, &timeout, nil)
-		r.woke(time.Since(r.epoch) - wake)
+		woken = time.Since(r.epoch)
+		r.woke(max(woken-wake, busy))
 		if err == unix.EINTR {
 			continue
 		} else if err != nil {
@@ -152,7 +155,8 @@ func (r *router) run() error {
 	}
 }
 
-// woke notes by how much the router overslept.
+// woke notes by how much the router overslept, or, if that was longer, how long
+// it was awake before: what came meanwhile waited to be read.
 func (r *router) woke(late time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

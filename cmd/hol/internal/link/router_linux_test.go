@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -81,6 +82,28 @@ func TestDeviceOverflow(t *testing.T) {
 		if got != want || err != nil {
 			t.Errorf("%d dropped, %v; want %d", got, err, want)
 		}
+	}
+}
+
+// A router that stands still while it is awake, as here before a lock, is late as
+// one that oversleeps, also without packets.
+func TestRouterHeldUpAwake(t *testing.T) {
+	r, err := startRouter(pipe(t)[0], pipe(t)[0], clean(), 1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const held = 200 * time.Millisecond
+	r.mu.Lock()
+	begun := time.Now()
+	await(t, "the time", func() bool { return time.Since(begun) > held })
+	r.mu.Unlock()
+	if err := r.halt(); err != nil {
+		t.Error(err)
+	}
+	// It may have overslept for a part of the time, and have been awake for the
+	// rest: the longer one is half of both at least.
+	if got, least := r.snapshot().Lateness, (held-heartbeat)/2; got.Max < least {
+		t.Errorf("%+v, not %v at least", got, least)
 	}
 }
 
