@@ -73,7 +73,8 @@ func (s *session) sleep(a alarm, until time.Duration) error {
 }
 
 // watch records how late it is woken until the run ends: in a workload without
-// timed messages nothing else does.
+// timed messages nothing else does. A time that it has missed because it stood
+// still while it was awake counts too: it has nothing else to do.
 func (s *session) watch(ctx context.Context) {
 	alarm, err := s.newAlarm(ctx, s.base)
 	if err != nil {
@@ -81,11 +82,14 @@ func (s *session) watch(ctx context.Context) {
 		return
 	}
 	defer alarm.close()
-	for at := time.Duration(s.start.Load()); ; at += watchInterval {
-		// Times that a late wake has missed are not waited for.
-		if err := s.sleep(alarm, at); err != nil {
+	for at := time.Duration(s.start.Load()); ; {
+		if err := alarm.wait(at); err != nil {
 			s.fail(err)
 			return
 		}
+		late := s.now() - at
+		s.wakes.add(late)
+		// Times that this wake has missed are not waited for.
+		at += (late/watchInterval + 1) * watchInterval
 	}
 }

@@ -78,6 +78,18 @@ func TestWakes(t *testing.T) {
 			wantSamples(t, o.Samples, want)
 		})
 	})
+	t.Run("before the first time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o, err := play(t.Context(), (&fake{traits: tcp, delay: 25 * ms}).adapter(), adapter.Env{}, small(), Marks{},
+				func(ctx context.Context, base time.Time) (alarm, error) {
+					time.Sleep(lead + 40*ms) // of the bubble
+					return newTimer(ctx, base)
+				})
+			if want := 40 * ms; err != nil || o.Wakes.Max != want {
+				t.Errorf("%+v, %v, not %v", o.Wakes, err, want)
+			}
+		})
+	})
 	t.Run("without timed messages", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			run := small()
