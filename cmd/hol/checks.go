@@ -69,8 +69,8 @@ func checkLink(l lab.Link) error {
 
 // checkRate refuses messages that are more than the bandwidth.
 func checkRate(r *plan.Request) error {
-	rate := r.Link.Rate
 	for _, w := range r.Workloads {
+		rate := r.LinkFor(w.Kind).Rate
 		if rate == 0 || w.Kind == lab.Page {
 			continue
 		}

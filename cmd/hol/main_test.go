@@ -173,6 +173,7 @@ func TestUsage(t *testing.T) {
 		{"--rate 7999", "--rate is 7999, and must be from 8000 to 100000000000"},
 		{"--rate fast", `--rate: "fast" is no number of bits a second, as 500k or 10M (see --help)`},
 		{"--rate 600k", "--rate 600000 is less than the messages' 640000 bits a second: raise it, or --interval, or lower --channels or --max-size"},
+		{"--workload updates,mixed --load full --channels 80", "--rate 20000000 is less than the messages' 20800000 bits a second: raise it, or --interval, or lower --channels or --max-size"},
 		{"--rate 10M --queue 1k", "--queue is 1000, and must be from 1500 to 67108864"},
 		{"--queue 64k", "--queue waits for a bandwidth: add --rate"},
 		{"--mtu 1279", "--mtu is 1279, and must be from 1280 to 65535"},
