@@ -88,8 +88,15 @@ func summary(runs []lab.Run, jobs int) string {
 	if len(runs) == 1 {
 		noun = "run"
 	}
-	return fmt.Sprintf("%d %s, %d at a time: about %s", len(runs), noun, jobs, roughly(plan.Total(runs, jobs)))
+	memory := ""
+	if n := plan.Memory(runs); n >= noticeable {
+		memory = fmt.Sprintf(", and %.1f GB of memory", float64(n)*(1+collectAt/100.0)/1e9)
+	}
+	return fmt.Sprintf("%d %s, %d at a time: about %s%s", len(runs), noun, jobs, roughly(plan.Total(runs, jobs)), memory)
 }
+
+// noticeable is the memory in bytes from which on a study says how much it needs.
+const noticeable = 200_000_000
 
 // columns aligns rows.
 func columns(rows [][]string) string {

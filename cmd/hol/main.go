@@ -4,7 +4,7 @@
 //
 //	go run -C cmd/hol .               the usual study, about eight minutes
 //	go run -C cmd/hol . --quick       two minutes, rough numbers
-//	go run -C cmd/hol . --full        six hours, as for a paper, and 2 GB of memory
+//	go run -C cmd/hol . --full        six hours, as for a paper, and 1.5 GB of memory
 //	go run -C cmd/hol . --dry-run     what would be done, and how long it takes
 //	go run -C cmd/hol . --list        the transports
 //

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/term"
@@ -64,6 +65,7 @@ func (c *cli) do(ctx context.Context, args []string, io streams, host host) erro
 		say(io.err, append(s.remarks, summary(runs, s.jobs)+".")...)
 	}
 
+	debug.SetGCPercent(collectAt)
 	started := time.Now()
 	p := startProgress(io.err, c.Quiet)
 	results, err := plan.Execute(ctx, runs, plan.Options{
@@ -96,6 +98,11 @@ func validity(s lab.Study) error {
 	}
 	return nil
 }
+
+// collectAt is by how many percent the memory may grow before garbage is
+// collected: less than by default, since a long study keeps the samples of all
+// runs, and its process has hardly anything to do.
+const collectAt = 25
 
 // write makes all reports, also those behind one that cannot be written.
 func (o outputs) write(study lab.Study, results []lab.Result, to streams) error {

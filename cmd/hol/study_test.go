@@ -229,6 +229,10 @@ func TestDryRun(t *testing.T) {
 
 2 runs, 4 at a time: about 18 s
 `
+	_, long, _ := called(t, idle, strings.Fields("--dry-run --full")...)
+	if end := "\n3528 runs, 4 at a time: about 6 h 3 min, and 1.5 GB of memory\n"; !strings.HasSuffix(long, end) {
+		t.Errorf("the end of a long plan is %q, not %q", long[max(0, len(long)-len(end)):], end)
+	}
 	if status != 0 || stdout != want || stderr != "hol: 0 % loss is measured besides, as the control.\n" {
 		t.Errorf("status %d, %q\n%s", status, stderr, stdout)
 	}

@@ -1,10 +1,12 @@
 package plan
 
 import (
+	"reflect"
 	"slices"
 	"time"
 
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
+	"github.com/towpath-go/towpath/cmd/hol/internal/workload"
 )
 
 const (
@@ -44,6 +46,38 @@ func Total(runs []lab.Run, jobs int) time.Duration {
 	}
 	assign(false)
 	return slices.Max(busy)
+}
+
+// Memory is how many bytes the samples of the runs take, which are kept until the
+// study's end, about. Pages are taken to come as fast as the bandwidth and a round
+// trip for each let them.
+func Memory(runs []lab.Run) int64 {
+	sum := int64(0)
+	for _, run := range runs {
+		sum += samples(run)
+	}
+	// A latency is there once more, among the sorted ones of its run.
+	return sum * int64(reflect.TypeFor[lab.Sample]().Size()+reflect.TypeFor[time.Duration]().Size())
+}
+
+// samples is how many a run has.
+func samples(run lab.Run) int64 {
+	w := run.Workload
+	if w.Kind != lab.Page {
+		return int64(w.Channels) * int64(w.Duration/max(w.Interval, 1))
+	}
+	page := run.Link.RTT().Seconds()
+	if run.Link.Rate > 0 {
+		bytes := 0
+		for _, size := range w.Objects {
+			bytes += size
+		}
+		page = max(page, float64(bytes)*8/float64(run.Link.Rate))
+	}
+	if page == 0 {
+		return workload.MaxMessages
+	}
+	return min(int64(len(w.Objects))*int64(w.Duration.Seconds()/page+1), workload.MaxMessages)
 }
 
 // A forecast says how long the rest takes, from how long the runs took that

@@ -156,3 +156,27 @@ func TestForecast(t *testing.T) {
 		t.Errorf("runs take half as long again: %v", got)
 	}
 }
+
+func TestMemory(t *testing.T) {
+	const sample = 8 + 32 // on systems of 32 bits; 8 more on those of 64
+	timed := lab.Workload{Kind: lab.Updates, Channels: 8, Interval: 20 * time.Millisecond, Duration: 10 * time.Second}
+	page := lab.Workload{Kind: lab.Page, Objects: []int{100_000, 150_000}, Duration: 10 * time.Second}
+	round := lab.Link{Delay: 25 * time.Millisecond}
+	limited := lab.Link{Delay: 25 * time.Millisecond, Rate: 20_000_000}
+	for _, c := range []struct {
+		name string
+		run  lab.Run
+		want int64 // samples
+	}{
+		{"timed", lab.Run{Workload: timed, Link: round}, 8 * 500},
+		{"a page a round trip", lab.Run{Workload: page, Link: round}, 2 * 201},
+		{"a page takes 100 ms", lab.Run{Workload: page, Link: limited}, 2 * 101},
+		{"no bound but the workload's", lab.Run{Workload: page}, 1_000_000},
+		{"nothing", lab.Run{}, 0},
+	} {
+		one, two := Memory([]lab.Run{c.run}), Memory([]lab.Run{c.run, c.run})
+		if one < c.want*sample || one > c.want*(sample+8) || two != 2*one {
+			t.Errorf("%s: %d bytes, and %d of two", c.name, one, two)
+		}
+	}
+}
