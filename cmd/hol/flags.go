@@ -54,7 +54,7 @@ type cli struct {
 
 	Jobs        *int           `group:"run" placeholder:"N" help:"Runs at a time: two a processor with real-time scheduling, else one."`
 	Realtime    *string        `group:"run" placeholder:"WHEN" help:"Real-time scheduling (SCHED_RR): auto (if permitted; default), on, off."`
-	MaxLateness *time.Duration `group:"run" placeholder:"TIME" help:"A run whose router was later is rejected and repeated: 10ms."`
+	MaxLateness *time.Duration `group:"run" placeholder:"TIME" help:"A run whose router or senders were later is rejected and repeated: 10ms."`
 	Retries     *int           `group:"run" placeholder:"N" help:"Repetitions of a rejected run: 3."`
 	DryRun      bool           `group:"run" help:"Print the runs and the time they take, and end."`
 	List        bool           `group:"run" help:"List the transports, and end."`

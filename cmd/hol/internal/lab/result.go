@@ -59,7 +59,8 @@ func (p Passage) Realised() float64 {
 }
 
 // Lateness says by how much the router missed the times it wanted to send
-// packets at.
+// packets at, or timed goroutines those they wanted to wake at. Max is also that
+// of the times at which nothing was to be sent.
 type Lateness struct {
 	Mean time.Duration `json:"mean"`
 	P99  time.Duration `json:"p99"`

@@ -109,7 +109,7 @@ type Run struct {
 	Priorities bool `json:"priorities"`
 	// Realtime asks for SCHED_RR, which needs privileges.
 	Realtime bool `json:"realtime"`
-	// MaxLateness is how late the router may be at most; a run in which it was
-	// later is rejected.
+	// MaxLateness is how late the router may be at most, and the timed goroutines
+	// of the two ends; a run in which one was later is rejected.
 	MaxLateness time.Duration `json:"maxLateness"`
 }

@@ -61,6 +61,9 @@ var roles = map[string]func() any{
 		}
 		fmt.Println("ready")
 		io.ReadAll(os.Stdin)
+		if err := l.Close(); err != nil { // the router has noted its lateness then
+			return said{Error: err.Error()}
+		}
 		return said{Report: l.Report()}
 	},
 }
