@@ -208,7 +208,7 @@ func (ch *webrtcChannel) Receive(ctx context.Context) ([]byte, error) {
 func (ch *webrtcChannel) Close() error {
 	ch.once.Do(func() {
 		close(ch.closed)
-		if err := ch.raw.Close(); err != nil && !isClosed(ch.conn.failed) && !isClosed(ch.ended) {
+		if err := ch.raw.Close(); err != nil && !webrtcOver(err) {
 			ch.closeErr = fmt.Errorf("webrtc: %w", err)
 		}
 	})

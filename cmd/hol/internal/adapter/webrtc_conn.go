@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/pion/ice/v4"
+	"github.com/pion/sctp"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -346,13 +347,19 @@ func (c *webrtcConn) Drops() Drops {
 	return Drops{Outgoing: c.dropped}
 }
 
+// webrtcOver says that an error is of closing a channel whose association has been
+// aborted, so that it is closed. It may be among pion's errors of closing a
+// connection while the peer's channels are being opened, and of closing a channel
+// that has not noticed yet.
+func webrtcOver(err error) bool { return errors.Is(err, sctp.ErrResetPacketInStateNotExist) }
+
 // Close aborts the association, and waits for pion's goroutines and those of the
 // channels. What was sent and has not arrived is lost.
 func (c *webrtcConn) Close() error {
 	c.once.Do(func() {
 		c.fail()
 		c.caller.Close() // it never fails
-		if err := c.peer.GracefulClose(); err != nil {
+		if err := c.peer.GracefulClose(); err != nil && !webrtcOver(err) {
 			c.err = fmt.Errorf("webrtc: %w", err)
 		}
 		c.pumps.Wait()
