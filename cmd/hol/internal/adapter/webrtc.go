@@ -32,7 +32,8 @@ import (
 // The first message takes nine and a half round trips: three of signalling, one
 // and a half until ICE has nominated the pair of addresses at the server, which
 // begins DTLS, two and a half of DTLS with the cookie, two of SCTP, and half a
-// one of the message. Each further channel takes the half one.
+// one of the message. Each further channel takes the half one, unless 16 wait to
+// be acknowledged already.
 var (
 	webrtcOrdered = Adapter{
 		Name: "webrtc-ordered", Title: "WebRTC ordered",

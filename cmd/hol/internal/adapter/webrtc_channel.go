@@ -40,6 +40,9 @@ type webrtcChannel struct {
 	data *webrtc.DataChannel
 	// drops says that Send never waits.
 	drops bool
+	// acknowledged is called when the peer has acknowledged the announcement, or
+	// never will. It is nil for a channel that the peer announced.
+	acknowledged func()
 	// messages takes what was received to Receive. It has no buffer, so that the
 	// goroutine's two buffers are enough: while it sends one the caller is done
 	// with the other.
@@ -79,6 +82,13 @@ func (ch *webrtcChannel) attach() error {
 		return fmt.Errorf("webrtc: %w", err)
 	}
 	ch.raw = raw
+	if ch.acknowledged != nil {
+		channel, ok := raw.(*datachannel.DataChannel)
+		if !ok {
+			return fmt.Errorf("webrtc: a detached channel is a %T", raw)
+		}
+		channel.OnOpen(ch.acknowledged)
+	}
 	ch.data.SetBufferedAmountLowThreshold(webrtcLowBuffered)
 	ch.data.OnBufferedAmountLow(func() {
 		signal(ch.low)
@@ -94,6 +104,9 @@ func (ch *webrtcChannel) attach() error {
 // its end.
 func (ch *webrtcChannel) receive() {
 	defer close(ch.ended)
+	if ch.acknowledged != nil {
+		defer ch.acknowledged()
+	}
 	buffer, spare := make([]byte, webrtcReadBuffer), make([]byte, webrtcReadBuffer)
 	for {
 		n, _, err := ch.raw.ReadDataChannel(buffer)

@@ -26,6 +26,12 @@ const (
 	// webrtcMaxChannels bounds the channels that wait to be accepted, of each
 	// kind; more are closed at once.
 	webrtcMaxChannels = 1024
+	// webrtcOpening bounds the channels that were announced here and not yet
+	// acknowledged: to what pion takes, which drops announcements beyond. What
+	// follows one that was dropped then occupies the peer, which reads one
+	// announcement after the other, and has no room for what is sent again: no
+	// channel would open any more.
+	webrtcOpening = 16
 	// webrtcReady is the stream of the channel that says that there is an
 	// association. Both ends know of it, so that it takes no packet. It is out
 	// of the way of those that are announced, which count up from 0.
@@ -99,6 +105,7 @@ type webrtcConn struct {
 
 	ready    chan struct{} // closed when channels can be opened
 	failed   chan struct{} // closed when the peer connection failed or was closed
+	opening  chan struct{} // of webrtcOpening: channels that are not acknowledged
 	channels chan *webrtcChannel
 	bulks    chan *webrtcChannel
 	pumps    sync.WaitGroup // the channels' receiving goroutines
@@ -135,10 +142,11 @@ func newWebRTCConn(endpoint *webrtcEndpoint, kind webrtcKind, env Env) (*webrtcC
 	c := &webrtcConn{
 		peer: peer, endpoint: endpoint, kind: kind, handle: env.Handle, log: logTo(env.Log),
 		ready: make(chan struct{}), failed: make(chan struct{}),
+		opening:  make(chan struct{}, webrtcOpening),
 		channels: make(chan *webrtcChannel, webrtcMaxChannels),
 		bulks:    make(chan *webrtcChannel, webrtcMaxChannels),
 	}
-	c.caller = newCaller(env.Channels, func(context.Context, int) (Channel, error) { return c.openReliable(webrtcCalls) })
+	c.caller = newCaller(env.Channels, func(ctx context.Context, _ int) (Channel, error) { return c.openReliable(ctx, webrtcCalls) })
 	peer.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
 		if state == webrtc.PeerConnectionStateFailed || state == webrtc.PeerConnectionStateClosed {
 			c.fail()
@@ -222,36 +230,47 @@ func (c *webrtcConn) announced(data *webrtc.DataChannel) {
 	}
 }
 
-func (c *webrtcConn) OpenChannel(context.Context) (Channel, error) {
+func (c *webrtcConn) OpenChannel(ctx context.Context) (Channel, error) {
 	var init webrtc.DataChannelInit
 	if c.kind == webrtcOnce {
 		ordered, retransmits := false, uint16(0)
 		init.Ordered, init.MaxRetransmits = &ordered, &retransmits
 	}
-	return c.openChannel(&init)
+	return c.openChannel(ctx, &init)
 }
 
-func (c *webrtcConn) OpenBulk(context.Context) (Channel, error) {
-	return c.openReliable(webrtcBulk)
+func (c *webrtcConn) OpenBulk(ctx context.Context) (Channel, error) {
+	return c.openReliable(ctx, webrtcBulk)
 }
 
-func (c *webrtcConn) openReliable(protocol string) (Channel, error) {
-	return c.openChannel(&webrtc.DataChannelInit{Protocol: &protocol})
+func (c *webrtcConn) openReliable(ctx context.Context, protocol string) (Channel, error) {
+	return c.openChannel(ctx, &webrtc.DataChannelInit{Protocol: &protocol})
 }
 
 // openChannel announces a channel; it can be sent on at once (RFC 8832,
-// section 6).
-func (c *webrtcConn) openChannel(init *webrtc.DataChannelInit) (Channel, error) {
+// section 6). It waits while webrtcOpening others are not acknowledged.
+func (c *webrtcConn) openChannel(ctx context.Context, init *webrtc.DataChannelInit) (Channel, error) {
+	select {
+	case c.opening <- struct{}{}:
+	case <-c.failed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	acknowledged := sync.OnceFunc(func() { <-c.opening })
 	c.mu.Lock()
 	label := fmt.Sprint(c.opened)
 	c.opened++
 	c.mu.Unlock()
 	data, err := c.peer.CreateDataChannel(label, init)
 	if err != nil {
+		acknowledged()
 		return nil, fmt.Errorf("webrtc: %w", err)
 	}
 	ch := newWebRTCChannel(c, data)
+	ch.acknowledged = acknowledged
 	if err := ch.attach(); err != nil {
+		acknowledged()
 		return nil, err
 	}
 	return ch, nil

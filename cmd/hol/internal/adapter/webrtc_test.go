@@ -15,6 +15,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/pion/webrtc/v4"
 )
 
 // webrtcListen starts a server on the loopback interface that the test closes.
@@ -142,6 +144,50 @@ func TestWebRTCBoundsWaitingChannels(t *testing.T) {
 	}
 	if err := receive(t.Context(), last, []byte("here")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWebRTCBoundsAnnouncements has a peer that takes no announcement but the
+// first: so many wait there as it has room for, and none is dropped.
+func TestWebRTCBoundsAnnouncements(t *testing.T) {
+	client, server := webrtcPair(t, webrtcOrdered)
+	release := make(chan struct{})
+	server.peer.OnDataChannel(func(data *webrtc.DataChannel) {
+		<-release
+		server.announced(data)
+	})
+	open := func(ctx context.Context) error {
+		ch, err := client.OpenChannel(ctx)
+		if err == nil {
+			err = ch.Send([]byte("first"))
+		}
+		return err
+	}
+	for range 1 + webrtcOpening { // the first is acknowledged before it is held up
+		if err := open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	// One of two ready cases may be chosen, if there is room.
+	for range 10 {
+		if err := open(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("OpenChannel beyond the bound: %v", err)
+		}
+	}
+	close(release)
+	if err := open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 + webrtcOpening {
+		ch, err := server.AcceptChannel(t.Context())
+		if err == nil {
+			err = receive(t.Context(), ch, []byte("first"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
