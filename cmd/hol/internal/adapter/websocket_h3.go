@@ -16,7 +16,9 @@ import (
 
 // listenWebSocketsH3 serves WebSockets over one HTTP/3 connection (RFC 9220),
 // with quic-go's http3 at both ends. The server always announces
-// SETTINGS_ENABLE_CONNECT_PROTOCOL. gobwas/ws frames both ends.
+// SETTINGS_ENABLE_CONNECT_PROTOCOL. gobwas/ws frames both ends. The first packets
+// fit every path that carries QUIC: quic-go's own 1,280 bytes of payload do not
+// fit a path of 1,280 bytes.
 func listenWebSocketsH3(_ context.Context, env Env) (Server, error) {
 	end := newWebSocketServer(env)
 	l, err := listenH3(env, end)
@@ -36,7 +38,7 @@ func listenH3(env Env, to acceptor) (*webSocketListener, error) {
 	server := &http3.Server{
 		Handler:    h,
 		TLSConfig:  http3.ConfigureTLSConfig(env.ServerTLS()),
-		QUICConfig: &quic.Config{MaxIncomingStreams: int64(maxStreams(env.Channels))},
+		QUICConfig: &quic.Config{MaxIncomingStreams: int64(maxStreams(env.Channels)), InitialPacketSize: initialPacketSize},
 		Logger:     env.Log,
 	}
 	served := make(chan struct{})
@@ -122,7 +124,7 @@ func dialWebSocketsH3(ctx context.Context, env Env, to netip.AddrPort) (Conn, er
 	hangUp := func() error { return errors.Join(transport.Close(), closeUDP(udp)) }
 	config := env.ClientTLS(http3.NextProtoH3)
 	config.ServerName = to.Addr().String()
-	conn, err := transport.Dial(ctx, net.UDPAddrFromAddrPort(to), config, &quic.Config{MaxIncomingStreams: -1})
+	conn, err := transport.Dial(ctx, net.UDPAddrFromAddrPort(to), config, &quic.Config{MaxIncomingStreams: -1, InitialPacketSize: initialPacketSize})
 	if err != nil {
 		return nil, errors.Join(err, hangUp())
 	}
