@@ -41,16 +41,26 @@
 //
 // What it leaves out:
 //
-//   - Congestion control: a flow that may send is taken for granted. Predictions
-//     are refused where the load needs more than half of the window that the
-//     losses leave to a loss-based congestion control (see limited), yet below
-//     that there is a part of it too: after a loss the window opens slowly, small
-//     messages wait for an acknowledgement and leave as one segment, so that there
-//     are fewer packets, fewer losses, and later detections. Several losses in a
-//     short time leave a window of two or three segments, which makes messages wait
-//     for most of a round trip. On a connection that carries many messages this
-//     shows from a loss of 1 % on, and then outweighs the rest. BBR makes messages late without a
-//     loss, as it empties the path to see its round trip.
+//   - Congestion control: a flow that may send is taken for granted, so that what
+//     is predicted is head-of-line blocking alone. Predictions are refused where
+//     the load has more than half of the bytes of the window that the losses leave
+//     to a loss-based congestion control (see limited). Below that QUIC and SCTP,
+//     which count bytes, hardly wait. Linux's TCP counts segments, however small:
+//     eight channels that send every 20 ms each need 20 under way in a round trip
+//     of 50 ms, and losses of 1 and 2 % leave 12 and 8 to cubic. Then messages wait
+//     for an acknowledgement, also without a loss, and leave together in one
+//     segment, which are fewer to be lost and follow each other later. Measured on
+//     one connection (runs of 15 s on a busy machine): at 2 % the window was 8 and 7
+//     segments on average and full for 90 % of the time, a segment had 2.5 and 2.8
+//     messages, and 32 % were late with 22 and 26 % predicted; of those of the first
+//     run nearly half had no lost packet in the 75 ms before them. At 1 % the window
+//     was 12, a segment had 1.7 messages, and the two effects made up for each
+//     other: 12 % and 13 %. With BBR at 2 %, whose window of 47 hardly mattered,
+//     messages left one by one, and 23 and 27 % were late with 22 and 25 %
+//     predicted. How late the window alone makes messages is not
+//     predicted: an idealised window (see the tests) explains less than what was
+//     measured. BBR makes messages late without a loss, as it empties the path to
+//     see its round trip.
 //   - Losses of acknowledgements: the next one says the same, a packet's spacing
 //     later.
 //   - The time that the ends need: it is added to the delay of every message, and

@@ -147,10 +147,12 @@ func meanPackets(smallest, largest int, payload float64) float64 {
 }
 
 // limited says whether the window that a loss-based congestion control has at a
-// loss of p leaves less than twice what the messages need, so that waiting for
-// the window matters. The window, in full packets, is that of a flow that halves
-// its rate as TCP does: sqrt(1.5/p) (RFC 9438 Section 4.3 shows that CUBIC is not
-// below it, and at these round trips it is not above it either).
+// loss of p leaves less than twice the bytes of the messages, so that even those
+// that share packets wait for it. The window, in full packets, is that of a flow
+// that halves its rate as TCP does: sqrt(1.5/p) (RFC 9438 Section 4.3 shows that
+// CUBIC is not below it, and at these round trips it is not above it either). Where
+// it counts packets of any size, as Linux's does, messages that have one each
+// wait earlier: that is left out, see the package's comment.
 func (f flow) limited(p float64) bool {
 	if p <= 0 || !f.lossBased {
 		return false
