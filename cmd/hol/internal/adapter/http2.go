@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 )
@@ -48,7 +47,7 @@ func listenHTTP2(_ context.Context, env Env) (Server, error) {
 		TLSConfig: env.ServerTLS("h2"),
 		Protocols: onlyHTTP2(),
 		HTTP2:     &http.HTTP2Config{},
-		ErrorLog:  slog.NewLogLogger(warnings(env.Log).Handler(), slog.LevelWarn),
+		ErrorLog:  standardLog(env.Log),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			s.connected(func() { _ = c.Close() })
 			return ctx
@@ -61,7 +60,7 @@ func listenHTTP2(_ context.Context, env Env) (Server, error) {
 	go func() { // ends by close, which waits for it
 		defer close(served)
 		if err := hs.ServeTLS(ln, "", ""); !errors.Is(err, http.ErrServerClosed) {
-			warnings(env.Log).Error("the server ended", "err", err)
+			logTo(env.Log).Error("the server ended", "err", err)
 		}
 	}()
 	s.close = func() error {

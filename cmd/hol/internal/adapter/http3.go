@@ -52,7 +52,7 @@ func listenHTTP3(_ context.Context, env Env) (Server, error) {
 		Handler:    s,
 		TLSConfig:  env.ServerTLS("h3"),
 		QUICConfig: qc,
-		Logger:     warnings(env.Log),
+		Logger:     logTo(env.Log),
 		ConnContext: func(ctx context.Context, c *quic.Conn) context.Context {
 			s.connected(func() { _ = c.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") })
 			return ctx
@@ -62,7 +62,7 @@ func listenHTTP3(_ context.Context, env Env) (Server, error) {
 	go func() { // ends by close, which waits for it
 		defer close(served)
 		if err := hs.Serve(pc); !errors.Is(err, http.ErrServerClosed) {
-			warnings(env.Log).Error("the server ended", "err", err)
+			logTo(env.Log).Error("the server ended", "err", err)
 		}
 	}()
 	s.close = func() error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -270,14 +269,6 @@ func (c *responseChannel) Receive(ctx context.Context) ([]byte, error) { return 
 func (c *responseChannel) Close() error {
 	c.inbox.close()
 	return nil
-}
-
-// warnings has an HTTP server's log go where the run's goes.
-func warnings(log *slog.Logger) *slog.Logger {
-	if log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return log
 }
 
 // ignoreClosed is the error of closing what may be closed already.

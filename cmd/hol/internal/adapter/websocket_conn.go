@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -267,12 +266,4 @@ func (h *handlers) close() {
 	h.closed = true
 	h.mu.Unlock()
 	h.wg.Wait()
-}
-
-// errorLog is an http.Server's log of what goes wrong besides.
-func errorLog(l *slog.Logger) *log.Logger {
-	if l == nil {
-		l = slog.New(slog.DiscardHandler)
-	}
-	return slog.NewLogLogger(l.Handler(), slog.LevelDebug)
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -48,14 +47,14 @@ func listenH2(env Env, to acceptor) (*webSocketListener, error) {
 		Protocols:         &protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams(env.Channels)},
 		ReadHeaderTimeout: handshakeTimeout,
-		ErrorLog:          errorLog(env.Log),
+		ErrorLog:          standardLog(env.Log),
 	}
 	served := make(chan struct{})
 	go func() { // ends with server.Close, which is followed by a wait for it
 		defer close(served)
 		_ = server.ServeTLS(ln, "", "")
 	}()
-	addr := addrPort(env, ln.Addr())
+	addr := localAddr(env.Server, ln.Addr())
 	return &webSocketListener{
 		addr: addr,
 		dial: func(ctx context.Context) (Conn, error) { return dialWebSocketsH2(ctx, env, addr) },
@@ -74,18 +73,6 @@ const handshakeTimeout = 10 * time.Second
 // maxStreams is how many streams a server allows at once: what the libraries'
 // servers do, or as many as the channels and their calls need.
 func maxStreams(channels int) int { return max(250, 2*channels+10) }
-
-// addrPort is where the client finds the server: the port may be any.
-func addrPort(env Env, listening net.Addr) netip.AddrPort {
-	port := env.Port
-	switch a := listening.(type) {
-	case *net.TCPAddr:
-		port = uint16(a.Port)
-	case *net.UDPAddr:
-		port = uint16(a.Port)
-	}
-	return netip.AddrPortFrom(env.Server.Addr(), port)
-}
 
 // h2WebSockets is the server's handler.
 type h2WebSockets struct {

@@ -46,7 +46,7 @@ func listenH3(env Env, to acceptor) (*webSocketListener, error) {
 		defer close(served)
 		_ = server.Serve(udp)
 	}()
-	addr := addrPort(env, udp.LocalAddr())
+	addr := localAddr(env.Server, udp.LocalAddr())
 	return &webSocketListener{
 		addr: addr,
 		dial: func(ctx context.Context) (Conn, error) { return dialWebSocketsH3(ctx, env, addr) },
@@ -54,17 +54,9 @@ func listenH3(env Env, to acceptor) (*webSocketListener, error) {
 			err := server.Close()
 			<-served
 			h.handlers.close()
-			return errors.Join(err, closeUDP(udp))
+			return errors.Join(err, ignoreClosed(udp.Close()))
 		},
 	}, nil
-}
-
-// closeUDP closes a socket that a library may have closed.
-func closeUDP(c *net.UDPConn) error {
-	if err := c.Close(); !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
 }
 
 // h3WebSockets is the server's handler.
@@ -121,7 +113,7 @@ func dialWebSocketsH3(ctx context.Context, env Env, to netip.AddrPort) (Conn, er
 		return nil, err
 	}
 	transport := &quic.Transport{Conn: udp}
-	hangUp := func() error { return errors.Join(transport.Close(), closeUDP(udp)) }
+	hangUp := func() error { return errors.Join(transport.Close(), ignoreClosed(udp.Close())) }
 	config := env.ClientTLS(http3.NextProtoH3)
 	config.ServerName = to.Addr().String()
 	conn, err := transport.Dial(ctx, net.UDPAddrFromAddrPort(to), config, &quic.Config{MaxIncomingStreams: -1, InitialPacketSize: initialPacketSize})

@@ -89,7 +89,7 @@ func listenHTTP1(env Env, to acceptor, limit int) (*http1Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &http1Server{to: to, limit: limit, served: make(chan struct{}), addr: addrPort(env, ln.Addr())}
+	s := &http1Server{to: to, limit: limit, served: make(chan struct{}), addr: localAddr(env.Server, ln.Addr())}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	s.server = http.Server{
@@ -97,7 +97,7 @@ func listenHTTP1(env Env, to acceptor, limit int) (*http1Server, error) {
 		TLSConfig:         env.ServerTLS("http/1.1"),
 		Protocols:         &protocols,
 		ReadHeaderTimeout: handshakeTimeout,
-		ErrorLog:          errorLog(env.Log),
+		ErrorLog:          standardLog(env.Log),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, rawConn{}, c)
 		},
