@@ -1,11 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
+
+	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
 )
 
 // libraries are the modules that the transports are made of, and their names in
@@ -19,12 +22,12 @@ var libraries = map[string]string{
 }
 
 // describeMachine is what results depend on besides the flags.
-func describeMachine(jobs int, realtime bool) map[string]string {
+func describeMachine(jobs int, results []lab.Result) map[string]string {
 	m := map[string]string{
 		"go":         strings.TrimPrefix(runtime.Version(), "go") + " " + runtime.GOOS + "/" + runtime.GOARCH,
 		"processors": strconv.Itoa(runtime.NumCPU()),
 		"jobs":       strconv.Itoa(jobs),
-		"realtime":   yes(realtime),
+		"realtime":   realtime(results),
 	}
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m["kernel"] = "Linux " + strings.TrimSpace(string(text))
@@ -45,6 +48,24 @@ func describeMachine(jobs int, realtime bool) map[string]string {
 		}
 	}
 	return m
+}
+
+// realtime says whether real-time scheduling was in force, which the workers found
+// out, in the runs that count.
+func realtime(results []lab.Result) string {
+	in, of := 0, 0
+	for i := range results {
+		if r := &results[i]; r.Counts() {
+			of++
+			if r.Realtime {
+				in++
+			}
+		}
+	}
+	if in > 0 && in < of {
+		return fmt.Sprintf("in %d of %d runs", in, of)
+	}
+	return yes(in > 0)
 }
 
 // version is of the code that was measured.

@@ -81,7 +81,7 @@ func (c *cli) do(ctx context.Context, args []string, io streams, host host) erro
 	study.Command = commandLine(args)
 	study.Version = version()
 	study.Started, study.Took = started, time.Since(started)
-	study.Machine = describeMachine(s.jobs, s.request.Common.Realtime)
+	study.Machine = describeMachine(s.jobs, results)
 	if err != nil {
 		study.Problems = append([]string{incomplete(err, runs, results)}, study.Problems...)
 	}
