@@ -92,6 +92,8 @@ func TestRouterHeldUpAwake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// It has slept, and so it is in its loop.
+	await(t, "the first wake", func() bool { return r.snapshot().Lateness.Max > 0 })
 	const held = 200 * time.Millisecond
 	r.mu.Lock()
 	begun := time.Now()
