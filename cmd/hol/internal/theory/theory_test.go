@@ -120,9 +120,8 @@ func TestHowManyMessagesWaitForAPacketLostTwice(t *testing.T) {
 	}
 }
 
-// What the simplest form of the theory says, 1-(1-p)^n, at the losses that a
-// first measurement had. They were 0.8, 1.7 and 4.6 %, give or take 0.2 points:
-// each transport met its own.
+// What the simplest form of the theory says, 1-(1-p)^n, at realised losses of 0.8,
+// 1.7 and 4.6 %, give or take 0.2 points: each transport meets its own.
 func TestSimplestForm(t *testing.T) {
 	for _, c := range []struct {
 		name   string
