@@ -57,10 +57,7 @@ var (
 		{"full", func(b *book) { b.timed(fullLoad); b.latency(fullLoad) }, measuring("full", "--load full --loss 1,2 --duration 20s")},
 		{"bursts", func(b *book) { b.timed(burstyLoss) }, measuring("bursts", "--burst 980ms,20ms,100 --duration 60s")},
 		{"setup", (*book).setup, measuring("setup", "--loss 0 --seeds 10 --duration 1s")},
-		{"mixed", func(b *book) {
-			b.timed(besideBulk)
-			b.over(besideBulk, "bulk_bit_per_s", "Bulk transfer beside the messages in Mbit/s", bulkBars)
-		}, measuring("mixed", "--workload mixed")},
+		{"mixed", (*book).beside, measuring("mixed", "--workload mixed")},
 		{"page", func(b *book) { b.over(wholePages, "page_ms", "Completion of a whole page in ms", pageBars) }, measuring("page", "--workload page")},
 		{"rpc", func(b *book) { b.timed(timedCalls) }, measuring("rpc", "--workload rpc")},
 		{"numbers", (*book).numbers, ""},

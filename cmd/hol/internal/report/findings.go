@@ -14,13 +14,13 @@ func findings(s scenario) []string {
 	if all == nil {
 		return nil
 	}
-	return append(all, fallback(s.Levels[len(s.Levels)-1])...)
+	return append(all, fallback(typical(s))...)
 }
 
-// shares puts what the late shares of a scenario's highest loss say into
+// shares puts what the late shares of a scenario's typical loss say into
 // sentences that hold whatever the numbers are.
 func shares(s scenario) []string {
-	top := s.Levels[len(s.Levels)-1]
+	top := typical(s)
 	var cells []lab.Cell
 	for _, c := range top.Cells {
 		if c.Late.N > 0 && c.Problem == "" {
@@ -118,10 +118,11 @@ func fallback(l level) []string {
 	if h3.Late.N == 0 || h2.Late.N == 0 || h3.P99.N == 0 || h2.P99.N == 0 {
 		return nil
 	}
-	s := fmt.Sprintf("Where UDP is blocked and WebTransport falls back to HTTP/2, %s %% of the messages are late instead of %s %%, and p99 is %s ms instead of %s ms (%s).",
-		unit(inPercent).mean(h2.Late), unit(inPercent).mean(h3.Late), unit(inMilliseconds).mean(h2.P99), unit(inMilliseconds).mean(h3.P99), l.At())
+	percent, ms := unit(inPercent).interval, unit(inMilliseconds).interval
+	s := fmt.Sprintf("%s WebTransport streams over HTTP/2 in place of HTTP/3 have %s %% of the messages late instead of %s %%, and a p99 of %s ms instead of %s ms.",
+		capital(l.At()), percent(h2.Late), percent(h3.Late), ms(h2.P99), ms(h3.P99))
 	if ws.Late.N > 0 && ws.P99.N > 0 {
-		s += fmt.Sprintf(" With one WebSocket it is %s %%, and p99 %s ms.", unit(inPercent).mean(ws.Late), unit(inMilliseconds).mean(ws.P99))
+		s += fmt.Sprintf(" With one WebSocket it is %s %%, and %s ms.", percent(ws.Late), ms(ws.P99))
 	}
 	return []string{s}
 }

@@ -30,7 +30,7 @@ type gridCell struct {
 func (r gridRow) Class() string { return r.Look.Family.class() }
 
 // glance is the late share of every transport at every loss, with the signature
-// and what was delivered at the highest.
+// and what was delivered at the typical one.
 func glance(s scenario) *grid {
 	late := columnNamed("late_share")
 	m := matrixOf(s, late)
@@ -41,7 +41,7 @@ func glance(s scenario) *grid {
 	for _, l := range s.Levels {
 		g.Heads = append(g.Heads, l.Loss())
 	}
-	top := s.Levels[len(s.Levels)-1]
+	top := typical(s)
 	g.Heads = append(g.Heads, "together "+top.At(), "delivered "+top.At()+", %")
 	last := family(-1)
 	for _, t := range s.transports() {

@@ -244,7 +244,11 @@ func opening(e lab.Estimate, c lab.Condition) string {
 	case atOnce(e, c):
 		return "at once"
 	}
-	return "after " + plain(math.Round((e.Mean-milliseconds(c.Link.Delay))/milliseconds(c.Link.RTT())*10)/10) + " round trips"
+	trips := plain(math.Round((e.Mean-milliseconds(c.Link.Delay))/milliseconds(c.Link.RTT())*10) / 10)
+	if trips == "1" {
+		return "after 1 round trip"
+	}
+	return "after " + trips + " round trips"
 }
 
 // beginning is the scenario in which set-up was measured most often without
@@ -279,8 +283,30 @@ func (b *book) setup() {
 	}
 }
 
-// over writes one number by loss, and pictures of it at the least loss and at
-// the highest.
+// beside writes how messages and the bulk transfer beside them fared. That they
+// are late says little there: most of them wait for the bulk, the question is for
+// how long.
+func (b *book) beside() {
+	for _, s := range b.of(besideBulk) {
+		b.say("**%s.** Latencies of the messages, and what the bulk transfer had beside them.", escape(s.Title))
+		b.table(numbersOf("", s.Levels, "p50_ms", "p95_ms", "p99_ms", "late_share", "delivered_share", "bulk_bit_per_s"))
+		for _, f := range latencyFigure(typical(s)) {
+			b.figure(f, f.Title+": "+s.Title)
+		}
+		b.bars(s, "bulk", "Bulk transfer beside the messages", bulkBars)
+	}
+}
+
+// bars are a picture of one number at the least loss and at the highest.
+func (b *book) bars(s scenario, name, title string, draw func(level) *drawing) {
+	drawings := present(draw(s.Levels[0]))
+	if n := len(s.Levels); n > 1 {
+		drawings = append(drawings, present(draw(s.Levels[n-1]))...)
+	}
+	b.picture(s.ID+"-"+name, title+": "+s.Title, drawings, 2)
+}
+
+// over writes one number by loss, and a picture of it.
 func (b *book) over(t topic, name, title string, draw func(level) *drawing) {
 	col := columnNamed(name)
 	for _, s := range b.of(t) {
@@ -302,11 +328,7 @@ func (b *book) over(t topic, name, title string, draw func(level) *drawing) {
 		}
 		b.say("**%s.** %s, by loss.", escape(s.Title), title)
 		b.table(g)
-		drawings := present(draw(s.Levels[0]))
-		if n := len(s.Levels); n > 1 {
-			drawings = append(drawings, present(draw(s.Levels[n-1]))...)
-		}
-		b.picture(s.ID+"-"+strings.SplitN(name, "_", 2)[0], title+": "+s.Title, drawings, 2)
+		b.bars(s, strings.SplitN(name, "_", 2)[0], title, draw)
 	}
 }
 

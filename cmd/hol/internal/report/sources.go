@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -173,7 +174,10 @@ func bind(sources []Source) []scenario {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b scenario) int {
-		return slices.Index(topics, a.topic()) - slices.Index(topics, b.topic())
+		return cmp.Or(
+			slices.Index(topics, a.topic())-slices.Index(topics, b.topic()),
+			len(b.transports())-len(a.transports()), // the study of a topic, before what looks into a part of it
+		)
 	})
 	return all
 }
