@@ -30,8 +30,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestAdaptersOverLink holds every transport to its promises between two hosts
-// with a clean link between them.
+// TestAdaptersOverLink has every transport carry messages of all sizes between
+// two hosts with a clean link between them, by its own kind of packets alone.
+// Package trial's tests have the workloads there; the rest of what a transport
+// promises does not depend on the link.
 func TestAdaptersOverLink(t *testing.T) {
 	if err := link.Check(); err != nil {
 		if os.Getenv(requireEnv) == "1" {
@@ -51,31 +53,22 @@ func TestAdaptersOverLink(t *testing.T) {
 	}
 	for _, a := range slices.Concat(All(), Extra()) {
 		t.Run(a.Name, func(t *testing.T) {
-			for _, c := range []suiteCase{
-				{sizes, testSizes},
-				{"many messages", testMany},
-				{"channels of the server", testServerOpens},
-				{"end of a channel", testEnd},
-			} {
-				t.Run(c.name, func(t *testing.T) {
-					l, err := link.Open(lab.Link{Delay: 2 * time.Millisecond, MTU: 1500}, 1, link.Options{})
-					if err != nil {
-						t.Fatal(err)
-					}
-					t.Cleanup(func() {
-						if err := l.Close(); err != nil {
-							t.Error(err)
-						}
-					})
-					p := &pair{t: t, a: a}
-					p.env.Client, p.env.Server = l.Client(), l.Server()
-					c.run(t, p)
-					if r := l.Report(); !a.UDP && r.Down.UDP+r.Up.UDP != 0 {
-						t.Errorf("%d UDP packets down and %d up, without need of UDP", r.Down.UDP, r.Up.UDP)
-					} else if a.UDP && c.name == sizes && (r.Down.UDP == 0 || r.Up.UDP == 0) {
-						t.Errorf("%d UDP packets down and %d up", r.Down.UDP, r.Up.UDP)
-					}
-				})
+			l, err := link.Open(lab.Link{Delay: 2 * time.Millisecond, MTU: 1500}, 1, link.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			p := &pair{t: t, a: a}
+			p.env.Client, p.env.Server = l.Client(), l.Server()
+			testSizes(t, p)
+			if r := l.Report(); !a.UDP && r.Down.UDP+r.Up.UDP != 0 {
+				t.Errorf("%d UDP packets down and %d up, without need of UDP", r.Down.UDP, r.Up.UDP)
+			} else if a.UDP && (r.Down.UDP == 0 || r.Up.UDP == 0) {
+				t.Errorf("%d UDP packets down and %d up", r.Down.UDP, r.Up.UDP)
 			}
 		})
 	}

@@ -50,7 +50,7 @@ func testBackpressure(t *testing.T, p *pair) {
 		return
 	}
 	// Until it stands still. Should that be the machine's doing, less is tested.
-	tick := time.NewTicker(500 * time.Millisecond)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for before := int64(-1); ; {
 		select {
@@ -114,7 +114,9 @@ func awaitDrops(p *pair) {
 	}
 }
 
-const bulkMessages = 128 // of MaxMessage
+// bulkMessages are so many of MaxMessage: 1 MiB. That a sender waits for its
+// receiver and then goes on is what one that does not read shows.
+const bulkMessages = 16
 
 func bulkSend(c Channel) error {
 	for n := range bulkMessages {

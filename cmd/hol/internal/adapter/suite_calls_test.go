@@ -38,7 +38,7 @@ func testCalls(t *testing.T, p *pair) {
 			for i := range calls {
 				n := caller*calls + i
 				response := 1 + n*97%5000
-				if n%16 == 0 {
+				if n%64 == 0 {
 					response = MaxCall - n
 				}
 				if err := call(n, 4+n*13%3000, response); err != nil {

@@ -67,7 +67,7 @@ func testMany(t *testing.T, p *pair) {
 
 // stream sends messages one way at once, and all have to arrive.
 func stream(p *pair, from, to Channel) error {
-	const messages = 1000
+	const messages = 300
 	var sent error
 	var wg sync.WaitGroup
 	wg.Go(func() {

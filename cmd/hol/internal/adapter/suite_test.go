@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
@@ -15,16 +16,13 @@ import (
 // patience bounds every wait of the suite. Nothing is measured by it.
 const patience = 2 * time.Minute
 
-// sizes is the case of a transport that carries anything at all.
-const sizes = "sizes both ways"
-
 // TestAdapters holds every transport to what adapter.go promises, over sockets
 // of the loopback interface.
 func TestAdapters(t *testing.T) {
 	for _, a := range slices.Concat(All(), Extra()) {
 		t.Run(a.Name, func(t *testing.T) {
 			for _, c := range []suiteCase{
-				{sizes, testSizes},
+				{"sizes both ways", testSizes},
 				{"many messages", testMany},
 				{"beyond the bound", testTooLarge},
 				{"a receiver that does not read", testBackpressure},
@@ -136,7 +134,9 @@ func (p *pair) connect(channels int) {
 // a moment after they said so.
 func awaitGoroutines(t *testing.T, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > n; runtime.Gosched() {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > n; <-tick.C {
 		if time.Now().After(deadline) {
 			stack := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), n, stack[:runtime.Stack(stack, true)])
@@ -241,13 +241,21 @@ func (p *pair) parallel(functions ...func() error) {
 	}
 }
 
-// pattern is a message of size bytes that depends on seed.
+// patterns is how many different ones there are of a size, a prime.
+const patterns = 65_521
+
+// noise is what they are cut from, so that making and comparing one is a copy and
+// a comparison: the race detector looks at every other step.
+var noise = sync.OnceValue(func() []byte {
+	b := make([]byte, MaxCall+patterns)
+	rand.NewChaCha8([32]byte{}).Read(b) // it never fails
+	return b
+})
+
+// pattern is a message of size bytes, of MaxCall at most, that depends on seed.
 func pattern(size int, seed uint64) []byte {
-	message := make([]byte, 0, size+8)
-	for word := seed*0x9e3779b97f4a7c15 + 1; len(message) < size; word = word*6364136223846793005 + 1442695040888963407 {
-		message = binary.BigEndian.AppendUint64(message, word)
-	}
-	return message[:size]
+	from := int(seed % patterns)
+	return bytes.Clone(noise()[from : from+size])
 }
 
 // numbered is a message that begins with its number; number reads it.
