@@ -29,7 +29,7 @@ func (s bars) draw(cells []lab.Cell) *drawing {
 	for _, c := range cells {
 		e := s.of(c)
 		any = any || e.N > 0
-		most = max(most, e.Mean, e.High)
+		most = max(most, e.Mean)
 		if s.theory != nil {
 			most = max(most, s.theory(c).Mean)
 		}
@@ -41,6 +41,12 @@ func (s bars) draw(cells []lab.Cell) *drawing {
 	}
 	if !any {
 		return nil
+	}
+	// The interval of two runs can be many times the mean: it is cut off, and
+	// written behind its bar.
+	widest := 1.6 * most
+	for _, c := range cells {
+		most = max(most, min(s.of(c).High, widest))
 	}
 	if most == 0 {
 		most = 1

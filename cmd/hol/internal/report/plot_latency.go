@@ -64,8 +64,8 @@ func latency(l level, f family, cells []lab.Cell, least, most float64) *drawing 
 		if l.Condition.Workload.Kind == lab.Page {
 			break // nothing of a page has a time at which it should arrive
 		}
-		d.line("bound", x.at(v), y.a, x.at(v), y.b-4)
-		d.text("small", start, x.at(v)+3, y.b-1, [...]string{"late", "tail"}[i])
+		d.line("bound", x.at(v), y.a, x.at(v), y.b-11)
+		d.text("small", start, x.at(v)+3, y.b-8, [...]string{"late", "tail"}[i])
 	}
 	for _, c := range l.Cells {
 		if lookOf(c.Transport).Family != f {
