@@ -59,7 +59,7 @@ func shares(s scenario) []string {
 	}
 	var all []string
 	if len(complete) > 1 {
-		all = append(all, fmt.Sprintf("%s, of the transports that delivered everything, ", top.At())+extremes(complete, name))
+		all = append(all, fmt.Sprintf("%s, of the transports that delivered everything, ", top.At())+extremes(complete, name, sent(s.Base)))
 		all[0] = capital(all[0])
 	}
 	if shared != nil {
@@ -77,7 +77,7 @@ func shares(s scenario) []string {
 // extremes names the best and the worst of cells in their order by late shares.
 // With each are those whose intervals overlap with its own: which of them is the
 // first was chance.
-func extremes(cells []lab.Cell, name func(lab.Cell) string) string {
+func extremes(cells []lab.Cell, name func(lab.Cell) string, what string) string {
 	best, worst := cells[0].Late, cells[len(cells)-1].Late
 	if worst.Low <= best.High {
 		return "late shares cannot be told apart: their intervals overlap."
@@ -93,7 +93,7 @@ func extremes(cells []lab.Cell, name func(lab.Cell) string) string {
 			most = append(most, name(c))
 		}
 	}
-	s := fmt.Sprintf("the fewest messages were late with %s, the most with %s.", strings.Join(few, ", "), strings.Join(most, ", "))
+	s := fmt.Sprintf("the fewest %s were late with %s, the most with %s.", what, strings.Join(few, ", "), strings.Join(most, ", "))
 	if len(few)+len(most) > 2 {
 		s += " Where several are named their intervals overlap."
 	}
@@ -119,8 +119,8 @@ func fallback(l level) []string {
 		return nil
 	}
 	percent, ms := unit(inPercent).interval, unit(inMilliseconds).interval
-	s := fmt.Sprintf("%s WebTransport streams over HTTP/2 in place of HTTP/3 have %s %% of the messages late instead of %s %%, and a p99 of %s ms instead of %s ms.",
-		capital(l.At()), percent(h2.Late), percent(h3.Late), ms(h2.P99), ms(h3.P99))
+	s := fmt.Sprintf("%s WebTransport streams over HTTP/2 in place of HTTP/3 have %s %% of the %s late instead of %s %%, and a p99 of %s ms instead of %s ms.",
+		capital(l.At()), percent(h2.Late), sent(l.Condition), percent(h3.Late), ms(h2.P99), ms(h3.P99))
 	if ws.Late.N > 0 && ws.P99.N > 0 {
 		s += fmt.Sprintf(" With one WebSocket it is %s %%, and %s ms.", percent(ws.Late), ms(ws.P99))
 	}

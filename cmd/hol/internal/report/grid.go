@@ -37,7 +37,7 @@ func glance(s scenario) *grid {
 	if m == nil {
 		return nil
 	}
-	g := &grid{Caption: "Late messages, % of those sent, by loss"}
+	g := &grid{Caption: "Late " + sent(s.Base) + ", % of those sent, by loss"}
 	for _, l := range s.Levels {
 		g.Heads = append(g.Heads, l.Loss())
 	}

@@ -312,6 +312,14 @@ func describe(s scenario) string {
 	return capital(b.String())
 }
 
+// sent is what the ends send, in a word.
+func sent(c lab.Condition) string {
+	if c.Workload.Kind == lab.RPC {
+		return "calls"
+	}
+	return "messages"
+}
+
 // base is the latency that the link alone gives a message, or a call.
 func base(c lab.Condition) time.Duration {
 	if c.Workload.Kind == lab.RPC {

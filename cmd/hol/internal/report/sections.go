@@ -130,7 +130,7 @@ func (b *book) timed(t topic) {
 		if g == nil {
 			continue
 		}
-		b.say("**%s.** Late messages in %% of those sent, by loss; late is later than %s ms.", escape(s.Title), plain(lateAfter(s.Base)))
+		b.say("**%s.** Late %s in %% of those sent, by loss; late is later than %s ms.", escape(s.Title), sent(s.Base), plain(lateAfter(s.Base)))
 		b.table(g)
 		if t == updatesDown {
 			b.list(shares(s)) // the rest is the next section
@@ -139,7 +139,7 @@ func (b *book) timed(t topic) {
 		}
 		late := lateFigure(s)
 		for _, f := range late {
-			b.figure(f, "Late messages against the loss: "+s.Title)
+			b.figure(f, capital("late "+sent(s.Base))+" against the loss: "+s.Title)
 		}
 		if late == nil { // one loss alone
 			for _, f := range signatureFigure(typical(s)) {
