@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -42,15 +43,20 @@ func fromHere() (string, error) {
 	return callersDirectory(program, working, os.Getenv("PWD")), nil
 }
 
-// builtByGoRun tells by the path: $GOTMPDIR/go-build123/b001/exe/hol, or the
-// build cache's directory, go-build.
+// inBuildCache is where go run keeps programs from the second run on:
+// $GOCACHE/ed/ed34...-d/hol.
+var inBuildCache = regexp.MustCompile(`/[0-9a-f]{2}/[0-9a-f]{64}-d/[^/]+$`)
+
+// builtByGoRun tells by the path: $GOTMPDIR/go-build123/b001/exe/hol, or one in
+// the build cache, whose own name is usually go-build but can be any.
 func builtByGoRun(program string) bool {
-	for part := range strings.SplitSeq(filepath.ToSlash(program), "/") {
+	program = filepath.ToSlash(program)
+	for part := range strings.SplitSeq(program, "/") {
 		if strings.HasPrefix(part, "go-build") {
 			return true
 		}
 	}
-	return false
+	return inBuildCache.MatchString(program)
 }
 
 const module = "github.com/towpath-go/towpath/cmd/hol"

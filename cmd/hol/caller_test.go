@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -24,9 +25,13 @@ func TestCallersDirectory(t *testing.T) {
 		}
 	}
 	const built, cached, installed = "/tmp/go-build123/b001/exe/hol", "/home/x/.cache/go-build/78/abc-d/hol", "/home/x/go/bin/hol"
+	entry := strings.Repeat("ed34", 16)
 	for _, c := range []struct{ name, program, working, pwd, want string }{
 		{"go run -C", built, laboratory, caller, caller},
 		{"go run -C, from the build cache", cached, laboratory, caller, caller},
+		{"go run -C, from a build cache of another name", "/x/cache/ed/" + entry + "-d/hol", laboratory, caller, caller},
+		{"a program whose directory only resembles the cache's", "/x/cache/ed/" + entry[1:] + "-d/hol", laboratory, caller, ""},
+		{"a program below the cache's", "/x/cache/ed/" + entry + "-d/bin/hol", laboratory, caller, ""},
 		{"go run -C, PWD with a slash", built, laboratory, caller + "/", caller},
 		{"go run in the laboratory itself", built, laboratory, laboratory, ""},
 		{"another name of the same directory", built, laboratory, filepath.Join(caller, "..", "hol"), ""},
