@@ -61,7 +61,7 @@ type cli struct {
 
 	From    string `group:"output" placeholder:"FILE" help:"Measure nothing: report the study that --json has written."`
 	Out     string `group:"output" placeholder:"DIR" help:"Write hol.html, hol.json and hol.csv there."`
-	HTML    string `group:"output" name:"html" placeholder:"FILE" help:"Write a page with plots."`
+	HTML    string `group:"output" name:"html" placeholder:"FILE" help:"Write a page with plots; like the next ones, to standard output in place of the tables if FILE is -."`
 	JSON    target `group:"output" name:"json" placeholder:"[FILE]" help:"Write everything as JSON to the FILE that may follow; else, or with -, to standard output in place of the tables."`
 	CSV     string `group:"output" name:"csv" placeholder:"FILE" help:"Write the cells as CSV."`
 	Samples string `group:"output" placeholder:"FILE" help:"Write every message's latency as CSV, compressed if FILE ends in .gz."`

@@ -16,42 +16,83 @@ import (
 // outputs are where the report goes; "" is nowhere.
 type outputs struct {
 	html, json, csv, samples string
-	// stdout has the JSON, and so no tables.
-	stdout bool
+	// stdout is the flag of the report that standard output has, "" for the tables.
+	stdout string
 }
 
 // outputs resolves the paths and finds out now, not after hours, whether they
 // can be written.
 func (c *cli) outputs(directory string) (outputs, error) {
 	path := func(given string) string { return fromCaller(directory, given) }
-	o := outputs{
-		html: path(c.HTML), json: path(c.JSON.file), csv: path(c.CSV), samples: path(c.Samples),
-		stdout: c.JSON.given && c.JSON.file == "",
+	o := outputs{html: path(c.HTML), json: path(c.JSON.file), csv: path(c.CSV), samples: path(c.Samples)}
+	for _, to := range []struct {
+		flag  string
+		given bool
+		path  *string
+	}{
+		{"json", c.JSON.given && c.JSON.file == "", &o.json},
+		{"html", c.HTML == "-", &o.html},
+		{"csv", c.CSV == "-", &o.csv},
+		{"samples", c.Samples == "-", &o.samples},
+	} {
+		if !to.given {
+			continue
+		}
+		if o.stdout != "" {
+			return o, usagef("--%s and --%s both write to standard output: give one of them a file", o.stdout, to.flag)
+		}
+		o.stdout, *to.path = to.flag, ""
 	}
+	if c.Out == "-" {
+		return o, usagef("--out is a directory, and standard output is none: --html -, --json - and --csv - write there")
+	}
+	from := path(c.From)
 	if c.Out != "" {
 		out := path(c.Out)
 		if err := os.MkdirAll(out, 0o755); err != nil {
 			return o, usagef("--out: %w", err)
 		}
 		o.html = cmp.Or(o.html, filepath.Join(out, "hol.html"))
-		o.json = cmp.Or(o.json, filepath.Join(out, "hol.json"))
+		if saved := filepath.Join(out, "hol.json"); !sameFile(saved, from) { // else it is there already
+			o.json = cmp.Or(o.json, saved)
+		}
 		o.csv = cmp.Or(o.csv, filepath.Join(out, "hol.csv"))
 	}
-	seen := make(map[string]string)
-	for _, to := range []struct{ flag, path string }{{"html", o.html}, {"json", o.json}, {"csv", o.csv}, {"samples", o.samples}} {
+	type named struct{ flag, path string }
+	seen := []named{{"from", from}}
+	for _, to := range []named{{"html", o.html}, {"json", o.json}, {"csv", o.csv}, {"samples", o.samples}} {
 		if to.path == "" {
 			continue
 		}
 		path := filepath.Clean(to.path)
-		if other, ok := seen[path]; ok && !special(path) {
-			return o, usagef("--%s and --%s both name %s", other, to.flag, path)
+		for _, other := range seen {
+			if sameFile(other.path, path) {
+				return o, usagef("--%s and --%s both name %s", other.flag, to.flag, path)
+			}
 		}
-		seen[path] = to.flag
+		seen = append(seen, to)
 		if err := writable(path); err != nil {
 			return o, usagef("--%s: %w", to.flag, err)
 		}
 	}
 	return o, nil
+}
+
+// sameFile says whether two paths lead to one file, which then can hold but one
+// report. "" is none, and what is no file, as a terminal, can have many.
+func sameFile(a, b string) bool {
+	if a == "" || b == "" || special(a) {
+		return false
+	}
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	of, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(of, other)
 }
 
 // special says whether a path is something other than a file, as a terminal or

@@ -22,15 +22,18 @@ func TestOutputs(t *testing.T) {
 		want outputs
 	}{
 		{"", outputs{}},
-		{"--json", outputs{stdout: true}},
-		{"--json -", outputs{stdout: true}},
+		{"--json", outputs{stdout: "json"}},
+		{"--json -", outputs{stdout: "json"}},
 		{"--json a --html b --csv c --samples d", outputs{json: in("a"), html: in("b"), csv: in("c"), samples: in("d")}},
 		{"--out new", outputs{json: in("new/hol.json"), html: in("new/hol.html"), csv: in("new/hol.csv")}},
-		{"--out . --json --samples x", outputs{json: in("hol.json"), html: in("hol.html"), csv: in("hol.csv"), samples: in("x"), stdout: true}},
+		{"--out . --json --samples x", outputs{json: in("hol.json"), html: in("hol.html"), csv: in("hol.csv"), samples: in("x"), stdout: "json"}},
 		{"--out new --html ./other.html", outputs{json: in("new/hol.json"), html: in("other.html"), csv: in("new/hol.csv")}},
+		{"--html -", outputs{stdout: "html"}},
+		{"--csv - --json x", outputs{json: in("x"), stdout: "csv"}},
+		{"--samples=-", outputs{stdout: "samples"}},
 		{"--csv " + os.DevNull + " --samples " + os.DevNull, outputs{csv: os.DevNull, samples: os.DevNull}},
 	} {
-		var flags cli
+		flags := cli{}
 		if err := parse(&flags, strings.Fields(c.line), streams{}); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"reflect"
 
@@ -13,7 +16,10 @@ func (c *cli) report(io streams) error {
 	rest := *c
 	rest.From, rest.Out, rest.HTML, rest.JSON, rest.CSV, rest.Quiet = "", "", "", target{}, "", false
 	if !reflect.DeepEqual(rest, cli{}) {
-		return usagef("--from measures nothing: it goes with --out, --html, --json and --csv alone")
+		return usagef("--from measures nothing: it goes with --out, --html, --json, --csv and --quiet alone")
+	}
+	if c.From == "-" {
+		return usagef("--from is a file: --from /dev/stdin is standard input")
 	}
 	directory, err := fromHere()
 	if err != nil {
@@ -39,5 +45,9 @@ func readStudy(path string) (lab.Study, error) {
 		return lab.Study{}, err
 	}
 	defer f.Close()
-	return report.ReadJSON(f)
+	study, err := report.ReadJSON(f)
+	if _, ok := errors.AsType[*fs.PathError](err); err != nil && !ok { // which would have the name
+		return study, fmt.Errorf("%s is not a study that --json has written: %w", path, err)
+	}
+	return study, err
 }

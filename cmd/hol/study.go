@@ -117,15 +117,26 @@ func (o outputs) write(study lab.Study, results []lab.Result, to streams) error 
 		}
 		say(to.err, "wrote "+path)
 	}
-	if o.stdout {
-		errs = append(errs, report.JSON(to.out, study))
-	} else {
+	reports := []struct {
+		flag, path string
+		write      func(io.Writer) error
+	}{
+		{"html", o.html, func(w io.Writer) error { return report.HTML(w, study) }},
+		{"json", o.json, func(w io.Writer) error { return report.JSON(w, study) }},
+		{"csv", o.csv, func(w io.Writer) error { return report.CSV(w, study) }},
+		{"samples", o.samples, compressed(o.samples, func(w io.Writer) error { return writeSamples(w, results) })},
+	}
+	if o.stdout == "" {
 		errs = append(errs, report.Table(to.out, study, width(to.out)))
 	}
-	file(o.html, func(w io.Writer) error { return report.HTML(w, study) })
-	file(o.json, func(w io.Writer) error { return report.JSON(w, study) })
-	file(o.csv, func(w io.Writer) error { return report.CSV(w, study) })
-	file(o.samples, compressed(o.samples, func(w io.Writer) error { return writeSamples(w, results) }))
+	for _, r := range reports {
+		if o.stdout == r.flag {
+			errs = append(errs, buffered(to.out, r.write))
+		}
+	}
+	for _, r := range reports {
+		file(r.path, r.write)
+	}
 	return errors.Join(errs...)
 }
 
