@@ -44,9 +44,6 @@ func checkWorkloads(workloads []lab.Workload) error {
 
 // checkLink refuses what no link can be.
 func checkLink(l lab.Link) error {
-	if l.Loss > maxLoss {
-		return usagef("--loss is %s, and must be from 0 to 50 percent: handshakes hardly succeed above", percent(l.Loss))
-	}
 	if err := within("mtu", l.MTU, link.MinMTU, link.MaxMTU); err != nil {
 		return err
 	}

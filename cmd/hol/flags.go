@@ -26,7 +26,7 @@ type cli struct {
 	Direction  *string      `group:"study" placeholder:"WAY" help:"Of the payload: down (to the client; default), up, both."`
 	Loss       *percentages `group:"study" placeholder:"PERCENT,..." help:"Of packets, independently; 1,2 by default. 0 is measured besides as the control, and in full if listed."`
 	Seeds      *int         `group:"study" placeholder:"N" help:"Runs a cell: 5. They differ in what is lost."`
-	Seed       *uint64      `group:"study" placeholder:"FIRST" help:"The first run's seed: 1."`
+	Seed       *int64       `group:"study" placeholder:"FIRST" help:"The first run's seed: 1."`
 	Controls   *int         `group:"study" placeholder:"N" help:"Runs a control: 2."`
 
 	Load     *string        `group:"load" placeholder:"NAME" help:"Sizes: light (150-250 B; default) or full (200-1100 B)."`
@@ -42,7 +42,7 @@ type cli struct {
 	Delay    *time.Duration `group:"link" placeholder:"TIME" help:"One way: 25ms."`
 	Jitter   *time.Duration `group:"link" placeholder:"TIME" help:"Standard deviation of the delay: none."`
 	Reorder  *bool          `group:"link" help:"Let jitter change the packets' order."`
-	Burst    *burst         `group:"link" placeholder:"GOOD,BAD,PERCENT" help:"Lose that share of packets in bad periods of the mean length BAD, between good ones of the mean length GOOD: 1s,20ms,100. Without --loss there is no other loss."`
+	Burst    *burst         `group:"link" placeholder:"GOOD,BAD,PERCENT" help:"Lose that share of packets in bad periods of the mean length BAD, between good ones of the mean length GOOD; for example 1s,20ms,100. None by default; with --burst and no --loss there is no other loss."`
 	Rate     *rate          `group:"link" placeholder:"BITS" help:"Bandwidth in bits a second: unlimited (0), but 20M for mixed and page."`
 	Queue    *size          `group:"link" placeholder:"BYTES" help:"That wait for the bandwidth; what does not fit is dropped. One round trip's worth, at least 16 packets."`
 	BlockUDP *bool          `group:"link" name:"block-udp" help:"Drop UDP."`

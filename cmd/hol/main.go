@@ -70,9 +70,12 @@ type host struct {
 	realtime func() error
 	// link says why no link can be made, nil if it can.
 	link func() error
+	// cc says why TCP cannot have a congestion control, nil if it can or if that
+	// is not known before there is a link.
+	cc func(name string) error
 }
 
-var thisHost = host{processors: runtime.NumCPU(), realtime: realtimePermitted, link: link.Check}
+var thisHost = host{processors: runtime.NumCPU(), realtime: realtimePermitted, link: link.Check, cc: link.CheckCC}
 
 // A usageError is a mistake of the caller's: exit status 2.
 type usageError struct{ err error }
@@ -128,6 +131,9 @@ func parse(c *cli, args []string, io streams) error {
 		kong.ExplicitGroups(groups),
 	)
 	if err != nil {
+		return err
+	}
+	if args, err = joined(parser.Model.Flags, args); err != nil {
 		return err
 	}
 	if _, err := parser.Parse(args); err != nil {

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,6 +43,7 @@ var idle = host{
 	processors: 2,
 	realtime:   func() error { return nil },
 	link:       func() error { return nil },
+	cc:         func(string) error { return nil },
 }
 
 // fake is what workers do in these tests: of every transport each message takes
@@ -131,13 +135,16 @@ func TestUsage(t *testing.T) {
 		{"--loss x", `--loss: "x" is no number of percent, as 0.5 is (see --help)`},
 		{"--loss 1,,2", `--loss: "" is no number of percent, as 0.5 is (see --help)`},
 		{"--loss NaN", `--loss: "NaN" is no number of percent, as 0.5 is (see --help)`},
-		{"--loss=-1", `--loss: -1 is not from 0 to 100 percent (see --help)`},
-		{"--loss 101", `--loss: 101 is not from 0 to 100 percent (see --help)`},
+		{"--loss=-1", `--loss: -1 is not from 0 to 50 percent (see --help)`},
+		{"--loss -1", `--loss: -1 is not from 0 to 50 percent (see --help)`},
+		{"--loss -.5", `--loss: -.5 is not from 0 to 50 percent (see --help)`},
+		{"--loss 101", `--loss: 101 is not from 0 to 50 percent (see --help)`},
 		{"--loss 1,1.0", `--loss: 1.0 is there twice (see --help)`},
-		{"--loss 50.1", "--loss is 50.1 %, and must be from 0 to 50 percent: handshakes hardly succeed above"},
+		{"--loss 50.1", "--loss: 50.1 is not from 0 to 50 percent (see --help)"},
 		{"--seeds 0", "--seeds is 0, and must be from 1 to 1000"},
+		{"--seeds -3", "--seeds is -3, and must be from 1 to 1000"},
 		{"--seeds 1001", "--seeds is 1001, and must be from 1 to 1000"},
-		{"--seed=-1", `--seed: expected a valid 64 bit uint but got "-1" (see --help)`},
+		{"--seed=-1", "--seed is -1, and must be from 0 to 9007199254740992"},
 		{"--seed 9007199254740993", "--seed is 9007199254740993, and must be from 0 to 9007199254740992"},
 		{"--seeds 3 --controls 4", "--controls is 4, and must be from 1 to 3"},
 		{"--controls 0", "--controls is 0, and must be from 1 to 5"},
@@ -145,7 +152,7 @@ func TestUsage(t *testing.T) {
 		{"--channels 257", "--channels is 257, and must be from 1 to 256"},
 		{"--channels many", `--channels: expected a valid 64 bit int but got "many" (see --help)`},
 		{"--interval 999us", "--interval is 999µs, and must be from 1ms to 1m0s"},
-		{"--interval 20", `--interval: expected duration but got "20": time: missing unit in duration "20" (see --help)`},
+		{"--interval 20", `--interval: "20" is no time, as 20ms is (see --help)`},
 		{"--min-size 8", "--min-size is 8, and must be from 20 to 65536"},
 		{"--max-size 70k", "--max-size is 70000, and must be from 20 to 65536"},
 		{"--max-size 1101", "--max-size is 1101, and must be at most 1100 for the datagrams of wt-h3-datagrams: lower it, or choose other --transports"},
@@ -162,7 +169,8 @@ func TestUsage(t *testing.T) {
 		{"--warmup=-1s", "--warmup is -1s, and must be from 0s to 10m0s"},
 		{"--drain 11m", "--drain is 11m0s, and must be from 0s to 10m0s"},
 		{"--delay 0s", "--delay is 0s, and must be from 1ms to 10s"},
-		{"--delay 30ms --jitter 10001us", "--jitter is 10.001ms, and must be from 0s to 10ms"},
+		{"--delay 30ms --jitter 10001us", "--jitter is 10.001ms, and must be from 0s to 10ms, a third of --delay: more would make delays negative"},
+		{"--delay -5ms", "--delay is -5ms, and must be from 1ms to 10s"},
 		{"--reorder", "--reorder is by jitter: add --jitter"},
 		{"--burst 1s,20ms", `--burst: "1s,20ms" is not GOOD,BAD,PERCENT, as 1s,20ms,100 is (see --help)`},
 		{"--burst 1,20ms,100", `--burst: "1" is no time, as 20ms is (see --help)`},
@@ -187,6 +195,10 @@ func TestUsage(t *testing.T) {
 		{"--quick --full", "--quick and --full can't be used together (see --help)"},
 		{"--json x --html x --dry-run=false", "--html and --json both name x"},
 		{"--html no/such/x.html", "--html: there is no directory no/such: make it first"},
+		{"--html", "--html needs a value: --html=FILE (see --help)"},
+		{"--html --csv x", "--html needs a value: --html=FILE (see --help)"},
+		{"--burst --quick", "--burst needs a value: --burst=GOOD,BAD,PERCENT (see --help)"},
+		{"--transports= --quick", "--transports needs a value: --transports=NAME (see --help)"},
 		{"--json=", "--json: there is no file name (see --help)"},
 		{"--json --csv -", "--json and --csv both write to standard output: give one of them a file"},
 		{"--samples - --html -", "--html and --samples both write to standard output: give one of them a file"},
@@ -200,6 +212,44 @@ func TestUsage(t *testing.T) {
 		line, rest, _ := strings.Cut(stderr, "\n")
 		if want := "hol: " + c.says; status != exitUsage || stdout != "" || rest != "" || line != want && !(strings.HasSuffix(want, " ") && strings.HasPrefix(line, want)) {
 			t.Errorf("%s: status %d, stdout %q\ngot  %swant %s", c.args, status, stdout, stderr, want)
+		}
+	}
+}
+
+// An empty value, as of a variable of the shell that is not set, is not one that
+// is not given.
+func TestEmptyValues(t *testing.T) {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[cli]()) {
+		name, placeholder := f.Tag.Get("name"), f.Tag.Get("placeholder")
+		if name == "" {
+			name = regexp.MustCompile("([a-z])([A-Z])").ReplaceAllString(f.Name, "$1-$2")
+		}
+		name = "--" + strings.ToLower(name)
+		if placeholder == "" {
+			continue
+		}
+		want := "hol: " + name + " needs a value: " + name + "=" + placeholder + " (see --help)\n"
+		if name == "--json" {
+			want = "hol: --json: there is no file name (see --help)\n"
+		}
+		for _, args := range [][]string{{name, ""}, {name, " "}, {name + "="}} {
+			if name == "--json" && args[len(args)-1] == " " {
+				continue // a name like any other
+			}
+			if status, stdout, stderr := called(t, idle, args...); status != exitUsage || stdout != "" || stderr != want {
+				t.Errorf("%q: status %d, %q, %q", args, status, stdout, stderr)
+			}
+		}
+	}
+}
+
+func TestNoSuchCC(t *testing.T) {
+	host := idle
+	host.cc = func(name string) error { return fmt.Errorf("no %s here; it offers reno, cubic", name) }
+	for _, args := range [][]string{{"--cc", "fantasy"}, {"--cc", "fantasy", "--dry-run"}} {
+		want := "hol: --cc: no fantasy here; it offers reno, cubic\n"
+		if status, stdout, stderr := called(t, host, args...); status != exitUsage || stdout != "" || stderr != want {
+			t.Errorf("%q: status %d, %q, %q", args, status, stdout, stderr)
 		}
 	}
 }

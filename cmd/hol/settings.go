@@ -47,7 +47,7 @@ func (c *cli) settings(m host) (settings, error) {
 	if err = c.workloads(p, r); err != nil {
 		return s, err
 	}
-	if err = c.common(r, realtime); err != nil {
+	if err = c.common(r, m, realtime); err != nil {
 		return s, err
 	}
 	for _, check := range []func(*plan.Request) error{checkRate, checkDatagrams} {
@@ -116,11 +116,12 @@ func (c *cli) directions(p preset) ([]lab.Direction, error) {
 
 func (c *cli) seeds(p preset, r *plan.Request) error {
 	r.Seeds = value(c.Seeds, p.seeds)
-	r.FirstSeed = value(c.Seed, 1)
+	first := value(c.Seed, 1)
+	r.FirstSeed = uint64(first)
 	r.Controls = value(c.Controls, min(p.controls, max(r.Seeds, 1)))
 	return cmp.Or(
 		within("seeds", r.Seeds, 1, 1000),
-		within("seed", r.FirstSeed, 0, 1<<53),
+		within("seed", first, 0, 1<<53),
 		within("controls", r.Controls, 1, r.Seeds))
 }
 
@@ -198,10 +199,11 @@ func (c *cli) link(p preset, r *plan.Request) error {
 	if c.Burst != nil && l.Burst.Loss == 0 {
 		return usagef("--burst loses 0 percent of the packets in bad periods: more than 0 is needed")
 	}
-	if err := cmp.Or(
-		within("delay", l.Delay, time.Millisecond, link.MaxDelay),
-		within("jitter", l.Jitter, 0, l.Delay/3)); err != nil {
+	if err := within("delay", l.Delay, time.Millisecond, link.MaxDelay); err != nil {
 		return err
+	}
+	if err := within("jitter", l.Jitter, 0, l.Delay/3); err != nil {
+		return usagef("%w, a third of --delay: more would make delays negative", err)
 	}
 	r.Link = l
 	for _, loss := range r.Losses {
@@ -223,7 +225,7 @@ func usualQueue(rate int64, l lab.Link) int {
 	return int(min(max(rate/8*int64(l.RTT()/time.Millisecond)/1000, int64(16*l.MTU)), link.MaxQueue))
 }
 
-func (c *cli) common(r *plan.Request, notPermitted error) error {
+func (c *cli) common(r *plan.Request, m host, notPermitted error) error {
 	word, err := choose("realtime", value(c.Realtime, "auto"), "auto", "on", "off")
 	if err != nil {
 		return err
@@ -240,6 +242,9 @@ func (c *cli) common(r *plan.Request, notPermitted error) error {
 	}
 	if cc := r.Common.CC; cc == "" || len(cc) > 15 || strings.ContainsFunc(cc, notInName) {
 		return usagef("--cc is a name of one to 15 letters and digits, as cubic or bbr, not %q", cc)
+	}
+	if err := m.cc(r.Common.CC); err != nil {
+		return usagef("--cc: %w", err)
 	}
 	return cmp.Or(
 		within("max-age", r.Common.MaxAge, time.Millisecond, trial.MaxMaxAge),

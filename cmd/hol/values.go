@@ -19,7 +19,7 @@ type percentages []float64
 func (p *percentages) UnmarshalText(text []byte) error {
 	*p = nil
 	for word := range strings.SplitSeq(string(text), ",") {
-		share, err := parsePercent(word)
+		share, err := parsePercent(word, maxLoss)
 		if err != nil {
 			return err
 		}
@@ -31,14 +31,14 @@ func (p *percentages) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// parsePercent turns 2 or 2% into 0.02.
-func parsePercent(word string) (float64, error) {
+// parsePercent turns 2 or 2% into 0.02. The share may be most.
+func parsePercent(word string, most float64) (float64, error) {
 	v, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(word), "%"), 64)
 	if err != nil || math.IsNaN(v) {
 		return 0, fmt.Errorf("%q is no number of percent, as 0.5 is", word)
 	}
-	if v < 0 || v > 100 {
-		return 0, fmt.Errorf("%s is not from 0 to 100 percent", word)
+	if v < 0 || v > 100*most {
+		return 0, fmt.Errorf("%s is not from 0 to %g percent", word, 100*most)
 	}
 	return v / 100, nil
 }
@@ -60,7 +60,7 @@ func (b *burst) UnmarshalText(text []byte) error {
 			return fmt.Errorf("%q is no time, as 20ms is", words[i])
 		}
 	}
-	b.loss, err = parsePercent(words[2])
+	b.loss, err = parsePercent(words[2], 1)
 	return err
 }
 

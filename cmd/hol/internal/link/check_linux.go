@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -23,6 +24,17 @@ func Check() error {
 		return tryNamespace()
 	}
 	return tryUserNamespace()
+}
+
+// CheckCC says whether TCP can have a congestion control, "" being DefaultCC, as
+// far as that is known before there is a link: a namespace of an unprivileged
+// user's may be allowed what the user is not.
+func CheckCC(name string) error {
+	err := tryCC(cmp.Or(name, DefaultCC))
+	if errors.Is(err, unix.EPERM) {
+		return nil
+	}
+	return err
 }
 
 // privileged says whether the process may make network namespaces itself and set

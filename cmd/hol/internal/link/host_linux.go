@@ -166,7 +166,7 @@ func setCC(fd int, name string) error {
 	case errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("link: this kernel has no congestion control %q; it offers %s", name, offeredCC())
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("link: the kernel does not allow the congestion control %q here; it offers %s", name, offeredCC())
+		return fmt.Errorf("link: the kernel does not allow the congestion control %q here (%w); it offers %s", name, err, offeredCC())
 	}
 	return fmt.Errorf("link: congestion control %q: %w", name, err)
 }

@@ -237,6 +237,17 @@ func TestCongestionControl(t *testing.T) {
 	}
 }
 
+func TestCheckCC(t *testing.T) {
+	for _, cc := range []string{"", "reno"} {
+		if err := CheckCC(cc); err != nil {
+			t.Errorf("%q: %v", cc, err)
+		}
+	}
+	if err := CheckCC("none-such"); err == nil || !strings.Contains(err.Error(), `no congestion control "none-such"; it offers `) || !strings.Contains(err.Error(), "reno") {
+		t.Errorf("unknown congestion control: %v", err)
+	}
+}
+
 func TestUDPBuffers(t *testing.T) {
 	c, err := open(t, clean(), 1, Options{}).Client().ListenUDP(0)
 	if err != nil {

@@ -19,6 +19,9 @@ func Open(lab.Link, uint64, Options) (*Link, error) { return nil, ErrPlatform }
 // Check returns ErrPlatform.
 func Check() error { return ErrPlatform }
 
+// CheckCC returns nil: nothing is known.
+func CheckCC(string) error { return nil }
+
 // EnterNamespaces returns ErrPlatform.
 func EnterNamespaces() error { return ErrPlatform }
 
