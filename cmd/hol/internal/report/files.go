@@ -93,7 +93,9 @@ func oneLine(b []byte) []byte {
 
 // CSV writes one row for each cell under a row of names that end in their
 // units. Shares are from 0 to 1. Every estimate has three columns: the mean and
-// the ends of its interval; all are empty where it does not apply.
+// the ends of its interval. All are empty where it does not apply, and the ends
+// where there was one run. The last column says in every row why the study is
+// invalid, and is empty if it is not.
 func CSV(w io.Writer, s lab.Study) error {
 	out := csv.NewWriter(w)
 	head := []string{
@@ -104,10 +106,17 @@ func CSV(w io.Writer, s lab.Study) error {
 	for _, c := range columns {
 		head = append(head, c.name, c.name+"_low", c.name+"_high")
 	}
+	head = append(head, "study_invalid")
 	if err := out.Write(head); err != nil {
 		return err
 	}
-	for _, c := range finite(s).Cells {
+	s = finite(s)
+	var problems []string
+	for _, p := range s.Problems {
+		problems = append(problems, line(p))
+	}
+	invalid := strings.Join(problems, "; ")
+	for _, c := range s.Cells {
 		l, work := c.Condition.Link, c.Condition.Workload
 		row := []string{
 			c.Transport, string(work.Kind), string(c.Condition.Direction), strconv.Itoa(work.Channels), exact(milliseconds(work.Interval)),
@@ -117,12 +126,16 @@ func CSV(w io.Writer, s lab.Study) error {
 			strconv.Itoa(len(c.Seeds)), strconv.Itoa(c.Rejected), line(c.Problem), line(c.ServerChannelError),
 		}
 		for _, e := range estimates(&c) {
-			if e.N == 0 {
+			switch e.N {
+			case 0:
 				row = append(row, "", "", "")
-				continue
+			case 1:
+				row = append(row, exact(e.Mean), "", "")
+			default:
+				row = append(row, exact(e.Mean), exact(e.Low), exact(e.High))
 			}
-			row = append(row, exact(e.Mean), exact(e.Low), exact(e.High))
 		}
+		row = append(row, invalid)
 		if err := out.Write(row); err != nil {
 			return err
 		}

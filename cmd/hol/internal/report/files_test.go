@@ -124,3 +124,26 @@ func TestEveryEstimateIsShown(t *testing.T) {
 		}
 	}
 }
+
+func TestCSVOfOneSeed(t *testing.T) {
+	s := edges()["one cell"]
+	s.Problems = []string{"a\nlate control", "another"}
+	var b strings.Builder
+	if err := CSV(&b, s); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(strings.NewReader(b.String())).ReadAll()
+	if err != nil || len(rows) != 2 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	row := map[string]string{}
+	for i, name := range rows[0] {
+		row[name] = rows[1][i]
+	}
+	if row["p50_ms"] == "" || row["p50_ms_low"] != "" || row["p50_ms_high"] != "" {
+		t.Errorf("p50 %q, from %q to %q", row["p50_ms"], row["p50_ms_low"], row["p50_ms_high"])
+	}
+	if last := rows[1][len(rows[1])-1]; last != row["study_invalid"] || last != "a late control; another" {
+		t.Errorf("invalid because %q", last)
+	}
+}

@@ -37,7 +37,7 @@ func TestFindings(t *testing.T) {
 		"Channels stalled together, more often than not: WebTransport/h2 streams, one WebSocket.",
 		"Channels stalled each on its own: WebTransport/h3 streams, WebSocket per channel.",
 		"Not everything was delivered, so that a late share alone flatters: WebTransport/h3 datagrams (98.0 %).",
-		"At 2 % loss WebTransport streams over HTTP/2 in place of HTTP/3 have 24.0 % of the messages late instead of 3.50 %, and a p99 of 115 ms instead of 82.6 ms. With one WebSocket it is 25.0 %, and 104 ms.",
+		"At 2 % loss WebTransport streams over HTTP/2 in place of HTTP/3 have 24.0±0 % of the messages late instead of 3.50±0 %, and a p99 of 115±0 ms instead of 82.6±0.0 ms. With one WebSocket it is 25.0±0 %, and 104±0 ms.",
 	}
 	if got := findings(sc); !slices.Equal(got, want) {
 		t.Errorf("findings %q", got)

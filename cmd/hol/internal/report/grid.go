@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
 )
@@ -25,6 +26,15 @@ type gridCell struct {
 	Text string
 	Heat int // 0 to 4, how bad a share is
 }
+
+// Mean is the Text without its interval, which Spread is.
+func (c gridCell) Mean() string {
+	mean, _, _ := strings.Cut(c.Text, "±")
+	return mean
+}
+
+// Spread begins with the sign, and is empty where there is no interval.
+func (c gridCell) Spread() string { return c.Text[len(c.Mean()):] }
 
 // Class is the family's.
 func (r gridRow) Class() string { return r.Look.Family.class() }
@@ -146,7 +156,7 @@ func troubles(s scenario) []string {
 	var all []string
 	for _, c := range cellsOf(s) {
 		if c.Problem != "" {
-			all = append(all, fmt.Sprintf("%s at %s %% loss: %s", lookOf(c.Transport).Title, percentage(c.Condition.Link), line(c.Problem)))
+			all = append(all, fmt.Sprintf("%s at %s %% loss: %s", both(c.Transport), percentage(c.Condition.Link), line(c.Problem)))
 		}
 	}
 	return all

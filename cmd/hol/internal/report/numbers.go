@@ -60,9 +60,9 @@ func (u unit) mean(e lab.Estimate) string {
 }
 
 // interval is the estimate with the larger half of its interval, where there is
-// one.
+// one. What was nothing in every run, or everything, has none.
 func (u unit) interval(e lab.Estimate) string {
-	if e.N < 2 || halfWidth(e) == 0 {
+	if e.N < 2 || halfWidth(e) == 0 && (e.Mean == 0 || e.Mean == 1) {
 		return u.mean(e)
 	}
 	return u.mean(e) + "±" + u(halfWidth(e), e.Mean)

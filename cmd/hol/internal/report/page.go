@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
@@ -44,6 +45,7 @@ type page struct {
 	Runs      int
 	Lateness  string
 	Machine   []fact
+	Names     []fact // of the transports: titles, and what flags call them
 	Glance    *grid
 	Of        *scenarioPart // what the glance is of
 	Findings  []string
@@ -105,6 +107,11 @@ func newPage(s lab.Study) page {
 	}
 	if len(all) == 0 {
 		return p
+	}
+	for _, l := range looks {
+		if slices.ContainsFunc(s.Cells, func(c lab.Cell) bool { return c.Transport == l.Name }) {
+			p.Names = append(p.Names, fact{l.Title, l.Name})
+		}
 	}
 	p.Link = delays(all[0].Base)
 	for i, sc := range all {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -102,7 +103,7 @@ func sparing(f field) field {
 // namedWithNote is the same, and has the problem told below the table.
 func (t *terminal) namedWithNote(c lab.Cell) string {
 	if c.Problem != "" {
-		t.note(fmt.Sprintf("%s at %s %%: %s", c.Transport, percentage(c.Condition.Link), line(c.Problem)))
+		t.note(fmt.Sprintf("%s at %s %%: %s", both(c.Transport), percentage(c.Condition.Link), line(c.Problem)))
 	}
 	return t.named(c)
 }
@@ -139,11 +140,18 @@ func (t *terminal) together(c lab.Cell) string {
 // legend says what the columns mean for this link.
 func (t *terminal) legend(sc scenario) {
 	if sc.Base.Workload.Kind != lab.Page {
-		t.say(dim, "  ", fmt.Sprintf("late: later than %s ms after the scheduled time (%s and half a round trip), tail: than %s ms (1.5 round trips); of all sent, undelivered ones not counted.",
-			plain(lateAfter(sc.Base)), journey(sc.Base), plain(veryLateAfter(sc.Base))))
+		tail := ""
+		if slices.Contains(t.shown, tailHead) {
+			tail = fmt.Sprintf(", tail: than %s ms (1.5 round trips)", plain(veryLateAfter(sc.Base)))
+		}
+		t.say(dim, "  ", fmt.Sprintf("late: later than %s ms after the scheduled time (%s and half a round trip)%s; of all sent, undelivered ones not counted.",
+			plain(lateAfter(sc.Base)), journey(sc.Base), tail))
 	}
-	if t.has(sc, field{text: t.together}) {
-		t.say(dim, "  ", "together: where something was late, the share of intervals in which half of the channels or more were; 1 is head-of-line blocking. theory: late, from the loss alone.")
+	if slices.Contains(t.shown, togetherHead) {
+		t.say(dim, "  ", "together: where something was late, the share of intervals in which half of the channels or more were; 1 is head-of-line blocking.")
+	}
+	if slices.Contains(t.shown, theoryHead) {
+		t.say(dim, "  ", "theory: late, from the loss alone.")
 	}
 	if sc.runs() > 1 {
 		t.say(dim, "  ", fmt.Sprintf("±: 95 %% confidence, over %d seeds. Realised loss: %s.", sc.runs(), sc.realised()))

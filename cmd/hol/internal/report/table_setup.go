@@ -26,7 +26,7 @@ func (t *terminal) setup(sc scenario, beginning bool) {
 		title = "Set-up and cost "
 		fields = append(fields,
 			by("round_trips", "1st message\nround trips"),
-			by("first_message_ms", "1st message\nms"),
+			sparing(by("first_message_ms", "1st message\nms")),
 			by("next_channel_ms", "one more\nchannel ms"),
 			field{head: "channel from\nserver", text: t.fromServer})
 	}

@@ -51,6 +51,27 @@ func TestTableGolden(t *testing.T) {
 	}
 }
 
+// A narrow terminal has fewer columns, and a legend of those it has.
+func TestNarrowTable(t *testing.T) {
+	s := synthetic(twelve(), conditions([]lab.Kind{lab.Updates}, []lab.Direction{lab.Down}, 0, .01, .05)...)
+	for width, legend := range map[int]bool{80: true, 66: true, 60: false} {
+		var b strings.Builder
+		if err := Table(&b, s, width); err != nil {
+			t.Fatal(err)
+		}
+		for l := range strings.Lines(b.String()) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(l, "\n")); n > width {
+				t.Errorf("%d columns: %s", n, l)
+			}
+		}
+		for _, word := range []string{" tail", "tail: "} {
+			if strings.Contains(b.String(), word) != legend {
+				t.Errorf("%d columns: %q is there, or not", width, word)
+			}
+		}
+	}
+}
+
 // Whatever the study, no line is longer than the terminal, and what is not
 // written to a terminal has no colours.
 func TestTableFits(t *testing.T) {

@@ -18,6 +18,7 @@ type terminal struct {
 	colour bool
 	narrow bool     // the table that is being written is too wide with intervals
 	notes  []string // below it
+	shown  []string // heads of the table that was written last
 }
 
 const (
@@ -77,6 +78,13 @@ func wrap(s string, width int) []string {
 	return lines
 }
 
+// Heads of columns that the legend explains.
+const (
+	tailHead     = "tail\n%"
+	theoryHead   = "theory\n%"
+	togetherHead = "toge-\nther"
+)
+
 // field is a column of a terminal's table.
 type field struct {
 	head string
@@ -103,6 +111,10 @@ func (t *terminal) write(levels []level, fields []field) {
 		rows = t.render(levels, fields)
 	}
 	t.narrow = false
+	t.shown = nil
+	for _, f := range fields {
+		t.shown = append(t.shown, f.head)
+	}
 	for _, row := range rows {
 		fmt.Fprintln(&t.b, row)
 	}
@@ -187,11 +199,11 @@ func (t *terminal) latencies(sc scenario) {
 	fields := []field{
 		{head: "transport", text: t.namedWithNote, left: true},
 		{head: "loss\n%", text: func(c lab.Cell) string { return percentage(c.Condition.Link) }},
-		by("p50_ms", "p50\nms"), sparing(by("p95_ms", "p95\nms")), by("p99_ms", "p99\nms"), by("max_ms", "max\nms"),
+		by("p50_ms", "p50\nms"), sparing(by("p95_ms", "p95\nms")), by("p99_ms", "p99\nms"), sparing(by("max_ms", "max\nms")),
 		{head: "late\n%", text: t.late},
-		sparing(by("very_late_share", "tail\n%")),
-		{head: "theory\n%", text: func(c lab.Cell) string { return unit(inPercent).mean(c.Theory) }},
-		{head: "toge-\nther", text: t.together},
+		sparing(by("very_late_share", tailHead)),
+		{head: theoryHead, text: func(c lab.Cell) string { return unit(inPercent).mean(c.Theory) }},
+		{head: togetherHead, text: t.together},
 		by("delivered_share", "deli-\nvered"),
 	}
 	fields = slices.DeleteFunc(fields, func(f field) bool { return !t.has(sc, f) })

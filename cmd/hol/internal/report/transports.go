@@ -71,6 +71,15 @@ func lookOf(name string) look {
 	return look{Name: name, Title: title, Short: name, Family: unknownFamily}
 }
 
+// both are the title and the name of a transport, where one alone could be in
+// the table.
+func both(name string) string {
+	if l := lookOf(name); l.Title != name {
+		return l.Title + " (" + name + ")"
+	}
+	return name
+}
+
 func rank(name string) int {
 	for i, l := range looks {
 		if l.Name == name {
