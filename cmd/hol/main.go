@@ -23,8 +23,8 @@
 //
 // # Signals
 //
-// The first SIGINT or SIGTERM ends the runs and reports what is there, as
-// partial results. The second one ends at once. Nothing stays behind in either
+// The first SIGINT, SIGTERM or SIGHUP ends the runs and reports what is there, as
+// partial results. The second SIGINT or SIGTERM ends at once. Nothing stays behind in either
 // case, nor after SIGKILL.
 //
 // # Exit status
@@ -92,10 +92,23 @@ func main() {
 	if plan.IsWorker() {
 		os.Exit(serveWorker())
 	}
-	// The first signal asks to end, the second one ends.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr}, thisHost))
+	os.Exit(run(untilSignal(), os.Args[1:], streams{os.Stdout, os.Stderr}, thisHost))
+}
+
+// untilSignal is done by the first signal, which asks to end; the second one
+// ends. A terminal that is closed can send more than one SIGHUP, and ends who
+// reads the standard output too: neither must keep the report from its files.
+func untilSignal() context.Context {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // by nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	context.AfterFunc(ctx, func() {
+		signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+		stop()
+	})
+	return ctx
 }
 
 // exited is how kong's own exits (after --help) leave run.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -31,9 +30,7 @@ func TestMain(m *testing.M) {
 	case plan.IsWorker():
 		os.Exit(plan.Serve(fake))
 	case os.Getenv(asCommand) != "":
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		context.AfterFunc(ctx, stop)
-		os.Exit(run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr}, idle))
+		os.Exit(run(untilSignal(), os.Args[1:], streams{os.Stdout, os.Stderr}, idle))
 	}
 	os.Exit(m.Run())
 }

@@ -168,7 +168,7 @@ func reading(t *testing.T, r io.Reader, until string) {
 }
 
 func TestFirstSignal(t *testing.T) {
-	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		cmd := command(t, short+"--json --cc hangs")
 		var stdout bytes.Buffer
 		cmd.Stdout = &stdout
