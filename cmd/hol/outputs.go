@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"compress/gzip"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -58,9 +59,9 @@ func (c *cli) outputs(directory string) (outputs, error) {
 		}
 		o.csv = cmp.Or(o.csv, filepath.Join(out, "hol.csv"))
 	}
-	type named struct{ flag, path string }
-	seen := []named{{"from", from}}
-	for _, to := range []named{{"html", o.html}, {"json", o.json}, {"csv", o.csv}, {"samples", o.samples}} {
+	type output struct{ flag, path string }
+	seen := []output{{"from", from}}
+	for _, to := range []output{{"html", o.html}, {"json", o.json}, {"csv", o.csv}, {"samples", o.samples}} {
 		if to.path == "" {
 			continue
 		}
@@ -113,7 +114,11 @@ func writable(path string) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".hol-*")
+	path, err = linked(path)
+	if err != nil {
+		return err
+	}
+	f, err := beside(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no directory %s: make it first", filepath.Dir(path))
 	}
@@ -123,7 +128,8 @@ func writable(path string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// writeFile has a file written, which is complete or not there.
+// writeFile has a file written, which is complete or as it was before. Links are
+// followed; a file that was there keeps its permissions.
 func writeFile(path string, write func(io.Writer) error) (err error) {
 	if special(path) {
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -132,7 +138,11 @@ func writeFile(path string, write func(io.Writer) error) (err error) {
 		}
 		return errors.Join(buffered(f, write), f.Close())
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".hol-*")
+	path, err = linked(path)
+	if err != nil {
+		return err
+	}
+	f, err := beside(path)
 	if err != nil {
 		return err
 	}
@@ -141,11 +151,52 @@ func writeFile(path string, write func(io.Writer) error) (err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	err = errors.Join(buffered(f, write), f.Chmod(0o644), f.Close())
-	if err != nil {
-		return err
+	var mode error
+	if info, err := os.Stat(path); err == nil {
+		mode = f.Chmod(info.Mode().Perm())
+	}
+	if err := errors.Join(buffered(f, write), mode, f.Close()); err != nil {
+		return named(path, err)
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// beside makes a file that is to take a path's place, as the umask wants it. Its
+// errors have the path, since nobody knows the file's own name.
+func beside(path string) (*os.File, error) {
+	name := filepath.Join(filepath.Dir(path), ".hol-"+rand.Text())
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	return f, named(path, err)
+}
+
+// named is an error of a file as one of the path that it is to have.
+func named(path string, err error) error {
+	if of, ok := errors.AsType[*fs.PathError](err); ok {
+		return &fs.PathError{Op: of.Op, Path: path, Err: of.Err}
+	}
+	return err
+}
+
+// maxLinks bounds how many symbolic links lead to a file.
+const maxLinks = 40
+
+// linked follows symbolic links, also to a file that is not there yet.
+func linked(path string) (string, error) {
+	for at, n := path, 0; n < maxLinks; n++ {
+		info, err := os.Lstat(at)
+		if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+			return at, nil
+		}
+		to, err := os.Readlink(at)
+		if err != nil {
+			return "", err
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(at), to)
+		}
+		at = to
+	}
+	return "", fmt.Errorf("%s: too many symbolic links", path)
 }
 
 func buffered(w io.Writer, write func(io.Writer) error) error {

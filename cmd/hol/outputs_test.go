@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -78,6 +79,67 @@ func TestWriteFile(t *testing.T) {
 	}
 	if err := writeFile(os.DevNull, write("gone", nil)); err != nil {
 		t.Errorf("a device: %v", err)
+	}
+}
+
+func TestWriteFileKeeps(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has neither such permissions nor links for everybody")
+	}
+	directory := t.TempDir()
+	in := func(name string) string { return filepath.Join(directory, name) }
+	// What the umask leaves of a new file, as any other program finds it.
+	if err := os.WriteFile(in("plain"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	plain, err := os.Stat(in("plain"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(
+		os.WriteFile(in("private"), nil, 0o600),
+		os.Symlink("private", in("link")),
+		os.Symlink(in("link"), in("link-to-link")),
+		os.Symlink("there-yet", in("not")),
+		os.Symlink("loop", in("loop"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, file string
+		mode       os.FileMode
+	}{
+		{"new", "new", plain.Mode()},
+		{"private", "private", 0o600},
+		{"link-to-link", "private", 0o600},
+		{"not", "there-yet", plain.Mode()},
+	} {
+		err := writable(in(c.name))
+		if err == nil {
+			err = writeFile(in(c.name), func(w io.Writer) error {
+				_, err := io.WriteString(w, c.name)
+				return err
+			})
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		info, err := os.Lstat(in(c.file))
+		text, _ := os.ReadFile(in(c.file))
+		if err != nil || info.Mode() != c.mode || string(text) != c.name {
+			t.Errorf("%s: %v, %v, %q; want mode %v", c.name, err, info.Mode(), text, c.mode)
+		}
+	}
+	for _, name := range []string{"link", "link-to-link", "not"} {
+		if info, err := os.Lstat(in(name)); err != nil || info.Mode()&os.ModeSymlink == 0 {
+			t.Errorf("%s is no link any more: %v", name, err)
+		}
+	}
+	if err := writable(in("loop")); err == nil {
+		t.Error("a link to itself can be written")
+	}
+	if f, err := beside(in("no/file")); err == nil || !strings.HasPrefix(err.Error(), "open "+in("no/file")+": ") {
+		t.Errorf("a directory that is not there: %v, %v", f, err)
 	}
 }
 
