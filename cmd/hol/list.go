@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -18,14 +19,23 @@ func printTransports(w io.Writer, all, extra []adapter.Adapter) error {
 	if len(extra) > 0 {
 		text += "\nOnly if named by --transports:\n\n" + columns(traits(extra))
 	}
+	text += "\n" + columns(madeOf(slices.Concat(all, extra)))
 	_, err := io.WriteString(w, text)
 	return err
 }
 
 func traits(all []adapter.Adapter) [][]string {
-	rows := [][]string{{"transport", "over", "loss delays", "calls", "made of"}}
+	rows := [][]string{{"transport", "in tables", "over", "loss delays", "calls"}}
 	for _, a := range all {
-		rows = append(rows, []string{a.Name, over(a), delays(a), yes(a.Calls), a.Library})
+		rows = append(rows, []string{a.Name, a.Title, over(a), delays(a), yes(a.Calls)})
+	}
+	return rows
+}
+
+func madeOf(all []adapter.Adapter) [][]string {
+	rows := [][]string{{"transport", "made of"}}
+	for _, a := range all {
+		rows = append(rows, []string{a.Name, a.Library})
 	}
 	return rows
 }
@@ -62,7 +72,7 @@ func yes(b bool) string {
 	return "no"
 }
 
-// printPlan writes the runs, and how long they take.
+// printPlan writes how long the runs take, and the runs.
 func printPlan(w io.Writer, runs []lab.Run, jobs int) error {
 	rows := [][]string{{"run", "transport", "workload", "direction", "loss", "seed", "takes"}}
 	for i, run := range runs {
@@ -78,7 +88,7 @@ func printPlan(w io.Writer, runs []lab.Run, jobs int) error {
 			loss, fmt.Sprint(run.Seed), roughly(plan.Expected(run)),
 		})
 	}
-	_, err := io.WriteString(w, columns(rows)+"\n"+summary(runs, jobs)+"\n")
+	_, err := io.WriteString(w, summary(runs, jobs)+"\n\n"+columns(rows))
 	return err
 }
 

@@ -136,7 +136,8 @@ func run(ctx context.Context, args []string, io streams, host host) (status int)
 func parse(c *cli, args []string, io streams) error {
 	parser, err := kong.New(c,
 		kong.Name("hol"),
-		kong.Description("Measure what head-of-line blocking costs on every transport."),
+		kong.Description("Measure what head-of-line blocking costs on every transport. "+
+			"The exit status is 0 if the study is complete and valid, 1 if it is invalid or incomplete, 2 if the command line is wrong."),
 		kong.Writers(io.out, io.err),
 		kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.Vars{"version": "hol of towpath " + version()},

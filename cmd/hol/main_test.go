@@ -119,6 +119,7 @@ func called(t *testing.T, host host, args ...string) (status int, stdout, stderr
 func TestUsage(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
 		{"--transports ws-on", `there is no transport "ws-on": did you mean ws-one?`},
+		{"--transports ws", `there is no transport "ws": did you mean 'ws-*'?`},
 		{"--transports WT-H3-Streams", `there is no transport "WT-H3-Streams": did you mean wt-h3-streams?`},
 		{"--transports quic-* --quick", `no transport matches "quic-*": there are `},
 		{"--transports wt-[", `"wt-[" is no shell pattern: a bracket is open`},
@@ -269,6 +270,9 @@ func TestHelpAndVersion(t *testing.T) {
 		status, stdout, stderr := called(t, idle, arg)
 		if status != 0 || stderr != "" || !strings.Contains(stdout, "hol") {
 			t.Errorf("%s: status %d, %q, %q", arg, status, stdout, stderr)
+		}
+		if arg == "--help" && !strings.Contains(strings.Join(strings.Fields(stdout), " "), "exit status is 0 if the study is complete and valid, 1 if it is invalid or incomplete, 2 if") {
+			t.Errorf("%s does not say the exit statuses", arg)
 		}
 		for line := range strings.Lines(stdout) {
 			if len([]rune(strings.TrimRight(line, "\n"))) > 80 {

@@ -82,6 +82,10 @@ func unknown(what, word string, names []string) error {
 	if strings.ContainsAny(word, "*?[") {
 		return usagef("no %s matches %q: there are %s", what, word, strings.Join(names, ", "))
 	}
+	begins := func(name string) bool { return strings.HasPrefix(name, word+"-") }
+	if word != "" && slices.ContainsFunc(names, begins) {
+		return usagef("there is no %s %q: did you mean '%s-*'?", what, word, word)
+	}
 	if name := nearest(word, names); name != "" {
 		return usagef("there is no %s %q: did you mean %s?", what, word, name)
 	}

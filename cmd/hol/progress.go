@@ -150,6 +150,10 @@ func (p *progress) clear() {
 	}
 }
 
+// interrupt is the room that stays free behind the bar: for the ^C that a terminal
+// shows, so that clear finds all of it in one line, and for the cursor.
+const interrupt = 3
+
 // draw writes the bar over the one before it.
 func (p *progress) draw() {
 	if !p.bar || p.last.Total == 0 {
@@ -157,12 +161,13 @@ func (p *progress) draw() {
 	}
 	e := p.last
 	text := fmt.Sprintf(" %d/%d runs%s%s", e.Done, e.Total, p.counts(), p.remaining())
-	room := min(p.width(), 80) - 1 - len(text) - 2
+	width := p.width() - interrupt
+	room := min(width, 80-interrupt) - len(text) - 2
 	line := text[1:]
 	if room >= 5 {
 		full := room * e.Done / e.Total
 		line = "[" + strings.Repeat("#", full) + strings.Repeat("-", room-full) + "]" + text
-	} else if most := max(p.width()-1, 0); len(line) > most {
+	} else if most := max(width, 0); len(line) > most {
 		line = line[:most]
 	}
 	io.WriteString(p.w, "\r"+line+"\x1b[K")

@@ -223,15 +223,15 @@ func TestReports(t *testing.T) {
 
 func TestDryRun(t *testing.T) {
 	status, stdout, stderr := called(t, idle, strings.Fields("--dry-run --transports wt-h3-streams --seeds 1 --loss 2 --duration 5300ms")...)
-	want := `run  transport      workload  direction  loss           seed  takes
+	want := `2 runs, 4 at a time: about 18 s
+
+run  transport      workload  direction  loss           seed  takes
 1    wt-h3-streams  updates   down       0 % (control)  1     9 s
 2    wt-h3-streams  updates   down       2 %            1     9 s
-
-2 runs, 4 at a time: about 18 s
 `
 	_, long, _ := called(t, idle, strings.Fields("--dry-run --full")...)
-	if end := "\n3528 runs, 4 at a time: about 6 h 3 min, and 1.5 GB of memory\n"; !strings.HasSuffix(long, end) {
-		t.Errorf("the end of a long plan is %q, not %q", long[max(0, len(long)-len(end)):], end)
+	if begin := "3528 runs, 4 at a time: about 6 h 3 min, and 1.5 GB of memory\n\n"; !strings.HasPrefix(long, begin) {
+		t.Errorf("a long plan does not begin with %q: %.100q", begin, long)
 	}
 	if status != 0 || stdout != want || stderr != "hol: 0 % loss is measured besides, as the control.\n" {
 		t.Errorf("status %d, %q\n%s", status, stderr, stdout)
@@ -244,10 +244,13 @@ func TestList(t *testing.T) {
 		t.Errorf("status %d, %q", status, stderr)
 	}
 	for _, want := range []string{
-		"transport         over   loss delays   calls  made of\n",
-		"wt-h3-streams     1 UDP  its channel   yes    towpath h3wt, quic-go\n",
-		"wt-h3-datagrams   1 UDP  nothing       no     towpath h3wt, quic-go\n",
-		"ws-per-channel    n TCP  its channel   yes    ",
+		"transport         in tables                  over   loss delays   calls\n",
+		"wt-h3-streams     WebTransport/h3 streams    1 UDP  its channel   yes\n",
+		"wt-h3-datagrams   WebTransport/h3 datagrams  1 UDP  nothing       no\n",
+		"ws-per-channel    WebSocket per channel      n TCP  its channel   yes\n",
+		"\ntransport         made of\n",
+		"\nwt-h3-streams     towpath h3wt, quic-go\n",
+		"\nwt-ws-streams     towpath wswt\n",
 		"n TCP: one connection for each channel\n",
 		"\nOnly if named by --transports:\n\n",
 	} {
