@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // outputs are where the report goes; "" is nowhere.
@@ -50,7 +51,11 @@ func (c *cli) outputs(directory string) (outputs, error) {
 	from := path(c.From)
 	if c.Out != "" {
 		out := path(c.Out)
-		if err := os.MkdirAll(out, 0o755); err != nil {
+		mkdir := os.MkdirAll
+		if c.DryRun {
+			mkdir = canMake
+		}
+		if err := mkdir(out, 0o755); err != nil {
 			return o, usagef("--out: %w", err)
 		}
 		o.html = cmp.Or(o.html, filepath.Join(out, "hol.html"))
@@ -72,11 +77,43 @@ func (c *cli) outputs(directory string) (outputs, error) {
 			}
 		}
 		seen = append(seen, to)
+		if c.DryRun && c.Out != "" && missing(filepath.Dir(path)) && filepath.Dir(path) == filepath.Clean(fromCaller(directory, c.Out)) {
+			continue // a study would have made the directory
+		}
 		if err := writable(path); err != nil {
 			return o, usagef("--%s: %w", to.flag, err)
 		}
 	}
 	return o, nil
+}
+
+// canMake is os.MkdirAll without making anything: it says why a directory cannot
+// be made, by the nearest one that is there.
+func canMake(path string, _ fs.FileMode) error {
+	at := filepath.Clean(path)
+	for missing(at) && filepath.Dir(at) != at {
+		at = filepath.Dir(at)
+	}
+	info, err := os.Stat(at)
+	switch {
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return &fs.PathError{Op: "mkdir", Path: at, Err: syscall.ENOTDIR}
+	}
+	if at == filepath.Clean(path) {
+		return nil
+	}
+	f, err := beside(filepath.Join(at, filepath.Base(path)))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+func missing(path string) bool {
+	_, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // sameFile says whether two paths lead to one file, which then can hold but one

@@ -46,10 +46,6 @@ func (c *cli) do(ctx context.Context, args []string, io streams, host host) erro
 	if err := checkRuns(runs); err != nil {
 		return err
 	}
-	if c.DryRun {
-		say(io.err, s.remarks...)
-		return printPlan(io.out, runs, s.jobs)
-	}
 	directory, err := fromHere()
 	if err != nil {
 		return err
@@ -57,6 +53,10 @@ func (c *cli) do(ctx context.Context, args []string, io streams, host host) erro
 	out, err := c.outputs(directory)
 	if err != nil {
 		return err
+	}
+	if c.DryRun {
+		say(io.err, s.remarks...)
+		return printPlan(io.out, runs, s.jobs)
 	}
 	if err := host.link(); err != nil {
 		return err

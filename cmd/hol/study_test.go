@@ -238,6 +238,35 @@ run  transport      workload  direction  loss           seed  takes
 	}
 }
 
+// A dry run finds what a study would find about its files, and makes none.
+func TestDryOutputs(t *testing.T) {
+	directory := t.TempDir()
+	in := func(name string) string { return filepath.Join(directory, name) }
+	if err := os.WriteFile(in("file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for line, says := range map[string]string{
+		"--html " + in("no/x.html"):               "hol: --html: there is no directory " + in("no") + ": make it first\n",
+		"--csv " + directory:                      "hol: --csv: " + directory + " is a directory\n",
+		"--csv " + in("x") + " --json " + in("x"): "hol: --json and --csv both name " + in("x") + "\n",
+		"--out " + in("file"):                     "hol: --out: mkdir " + in("file") + ": not a directory\n",
+		"--out " + in("file/new"):                 "hol: --out: stat " + in("file/new") + ": not a directory\n",
+	} {
+		if status, stdout, stderr := called(t, idle, strings.Fields("--dry-run "+line)...); status != exitUsage || stdout != "" || stderr != says {
+			t.Errorf("%s: status %d, %q, %q", line, status, stdout, stderr)
+		}
+	}
+	for _, line := range []string{"--out " + in("new/er"), "--out " + directory, "--html " + in("x") + " --csv -"} {
+		if status, stdout, stderr := called(t, idle, strings.Fields("--dry-run --loss 0,1 "+line)...); status != 0 || stderr != "" || !strings.Contains(stdout, " runs, ") {
+			t.Errorf("%s: status %d, %q, %q", line, status, stdout, stderr)
+		}
+	}
+	entries, err := os.ReadDir(directory)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
 func TestList(t *testing.T) {
 	status, stdout, stderr := called(t, idle, "--list")
 	if status != 0 || stderr != "" {
