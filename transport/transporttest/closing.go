@@ -196,8 +196,8 @@ var closingCases = append([]testCase{
 		var configs [2]transport.Config
 		for i := range configs {
 			configs[i].Trace = &transport.Trace{Closed: func(err *transport.SessionError) {
-				calls[i].Add(1)
 				errs[i].Store(err)
+				calls[i].Add(1) // last, since the test waits for it
 			}}
 		}
 		c, s, stop := e.mk(e.TB, &configs[0], &configs[1])
