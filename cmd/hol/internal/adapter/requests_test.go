@@ -78,19 +78,21 @@ func (zeros) Read(b []byte) (int, error) {
 // TestRequestOfTheServer shows what only clients can do.
 func TestRequestOfTheServer(t *testing.T) {
 	for _, a := range requests {
-		p := &pair{t: t, a: a}
-		p.connect(1)
-		for name, f := range map[string]func() (Channel, error){
-			"the server's OpenBulk":      func() (Channel, error) { return p.server.OpenBulk(p.ctx) },
-			"the client's AcceptChannel": func() (Channel, error) { return p.client.AcceptChannel(p.ctx) },
-			"the client's AcceptBulk":    func() (Channel, error) { return p.client.AcceptBulk(p.ctx) },
-		} {
-			if _, err := f(); !errors.Is(err, ErrUnsupported) {
-				t.Errorf("%s, %s: %v, want ErrUnsupported", a.Name, name, err)
+		t.Run(a.Name, func(t *testing.T) {
+			p := &pair{t: t, a: a}
+			p.connect(1)
+			for name, f := range map[string]func() (Channel, error){
+				"the server's OpenBulk":      func() (Channel, error) { return p.server.OpenBulk(p.ctx) },
+				"the client's AcceptChannel": func() (Channel, error) { return p.client.AcceptChannel(p.ctx) },
+				"the client's AcceptBulk":    func() (Channel, error) { return p.client.AcceptBulk(p.ctx) },
+			} {
+				if _, err := f(); !errors.Is(err, ErrUnsupported) {
+					t.Errorf("%s: %v, want ErrUnsupported", name, err)
+				}
 			}
-		}
-		if _, err := p.server.Call(p.ctx, 0, []byte("x")); !errors.Is(err, ErrUnsupported) {
-			t.Errorf("%s, the server's Call: %v, want ErrUnsupported", a.Name, err)
-		}
+			if _, err := p.server.Call(p.ctx, 0, []byte("x")); !errors.Is(err, ErrUnsupported) {
+				t.Errorf("the server's Call: %v, want ErrUnsupported", err)
+			}
+		})
 	}
 }
