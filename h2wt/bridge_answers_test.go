@@ -85,7 +85,8 @@ func wantRefusal(t *testing.T, p *h2test.Peer, body string) {
 	}
 }
 
-// wantContent returns the content of stream 1 up to its end.
+// wantContent returns the content of stream 1 up to its end, which may come in a
+// frame of its own: the writer runs beside the end of the handler.
 func wantContent(t *testing.T, p *h2test.Peer) string {
 	t.Helper()
 	var got string

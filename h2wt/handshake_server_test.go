@@ -269,7 +269,9 @@ func TestServerDecisions(t *testing.T) {
 		defer p.Close()
 		p.WriteHeaders(1, false, connectFields()...)
 		wantStatus(t, p, 1, "404", false)
-		p.WantData("the body", 1, true, "404 page not found\n")
+		if got := wantContent(t, p); got != "404 page not found\n" {
+			t.Errorf("content %q", got)
+		}
 		p.WantRST("the client is to stop sending", 1, http2.ErrCodeNo)
 	})
 	bubble(t, "H2-037 END_STREAM on the request", func(t *testing.T) {
