@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -148,6 +149,11 @@ func TestBlockedUDP(t *testing.T) {
 
 // command is the command in a process of its own.
 func command(t *testing.T, args string) *exec.Cmd {
+	// Tests that nohup has started ignore SIGHUP, and so would the command: what
+	// is caught here has its default there.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangups) })
 	cmd := exec.Command(os.Args[0], strings.Fields(args)...)
 	cmd.Env = append(os.Environ(), asCommand+"=1")
 	return cmd
