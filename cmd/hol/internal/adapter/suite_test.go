@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/towpath-go/towpath/cmd/hol/internal/loopback"
 )
 
 // patience bounds every wait of the suite. Nothing is measured by it.
@@ -74,7 +76,7 @@ func (p *pair) limit() int {
 func (p *pair) connect(channels int) {
 	p.t.Helper()
 	if p.env.Client == nil {
-		p.env.Client, p.env.Server = loopback{}, loopback{}
+		p.env.Client, p.env.Server = loopback.Host{}, loopback.Host{}
 	}
 	certificate, err := NewCertificate(p.env.Server.Addr())
 	if err != nil {

@@ -17,17 +17,19 @@ import (
 	"testing"
 
 	"github.com/pion/webrtc/v4"
+
+	"github.com/towpath-go/towpath/cmd/hol/internal/loopback"
 )
 
 // webrtcListen starts a server on the loopback interface that the test closes.
 func webrtcListen(t *testing.T, a Adapter) *webrtcServer {
 	t.Helper()
 	before := runtime.NumGoroutine()
-	certificate, err := NewCertificate(loopback{}.Addr())
+	certificate, err := NewCertificate(loopback.Host{}.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := a.Listen(t.Context(), Env{Client: loopback{}, Server: loopback{}, Channels: 1, Certificate: certificate})
+	s, err := a.Listen(t.Context(), Env{Client: loopback.Host{}, Server: loopback.Host{}, Channels: 1, Certificate: certificate})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,11 +234,11 @@ func TestWebRTCRefusesOffers(t *testing.T) {
 }
 
 func TestWebRTCBoundsAnswers(t *testing.T) {
-	certificate, err := NewCertificate(loopback{}.Addr())
+	certificate, err := NewCertificate(loopback.Host{}.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := Env{Client: loopback{}, Certificate: certificate}
+	env := Env{Client: loopback.Host{}, Certificate: certificate}
 	for _, c := range []struct {
 		size int
 		ok   bool
@@ -280,7 +282,7 @@ func TestWebRTCContextEndsDial(t *testing.T) {
 	})
 	t.Run("signalling", func(t *testing.T) {
 		s := webrtcListen(t, webrtcOrdered)
-		silent, err := loopback{}.ListenTCP(0)
+		silent, err := loopback.Host{}.ListenTCP(0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -306,7 +308,7 @@ func TestWebRTCContextEndsDial(t *testing.T) {
 	})
 	t.Run("an untrusted server", func(t *testing.T) {
 		s := webrtcListen(t, webrtcOrdered)
-		other, err := NewCertificate(loopback{}.Addr())
+		other, err := NewCertificate(loopback.Host{}.Addr())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,8 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/net/http2"
+
+	"github.com/towpath-go/towpath/cmd/hol/internal/loopback"
 )
 
 // gateAcceptor lets requests wait until the test lets them go. It keeps channels
@@ -39,11 +41,11 @@ func (a *gateAcceptor) accepted(_ string, s socket) { _, _ = a.sockets.add(s) }
 
 func testEnv(t *testing.T) Env {
 	t.Helper()
-	certificate, err := NewCertificate(loopback{}.Addr())
+	certificate, err := NewCertificate(loopback.Host{}.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Env{Client: loopback{}, Server: loopback{}, Certificate: certificate, Channels: 2, Handle: reversed}
+	return Env{Client: loopback.Host{}, Server: loopback.Host{}, Certificate: certificate, Channels: 2, Handle: reversed}
 }
 
 // TestWebSocketRequests shows what servers answer to requests that are not, or

@@ -1,37 +1,18 @@
 package workload
 
 import (
-	"context"
-	"net"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/towpath-go/towpath/cmd/hol/internal/adapter"
 	"github.com/towpath-go/towpath/cmd/hol/internal/lab"
+	"github.com/towpath-go/towpath/cmd/hol/internal/loopback"
 )
-
-// loopback is both hosts where there need not be a link.
-type loopback struct{}
-
-func (loopback) Addr() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
-
-func (l loopback) ListenTCP(port uint16) (net.Listener, error) {
-	return net.Listen("tcp4", netip.AddrPortFrom(l.Addr(), port).String())
-}
-
-func (loopback) DialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, "tcp4", to.String())
-}
-
-func (l loopback) ListenUDP(port uint16) (*net.UDPConn, error) {
-	return net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(l.Addr(), port)))
-}
 
 // Every workload over every transport, in both directions.
 func TestTransports(t *testing.T) {
-	certificate, err := adapter.NewCertificate(loopback{}.Addr())
+	certificate, err := adapter.NewCertificate(loopback.Host{}.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +32,7 @@ func TestTransports(t *testing.T) {
 				t.Run(strings.Join([]string{a.Name, string(kind), string(d)}, " "), func(t *testing.T) {
 					t.Parallel()
 					env := adapter.Env{
-						Client: loopback{}, Server: loopback{}, Certificate: certificate,
+						Client: loopback.Host{}, Server: loopback.Host{}, Certificate: certificate,
 						MaxAge: time.Minute, Priorities: true,
 					}
 					o, err := Run(t.Context(), a, env, lab.Run{Workload: w, Direction: d}, Marks{})
