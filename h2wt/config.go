@@ -86,6 +86,9 @@ type Config struct {
 	KeepAlive   time.Duration
 	PingTimeout time.Duration
 
+	// Monitor is told of connections and sessions; nil means nobody. See
+	// docs/watching.md.
+	Monitor transport.Monitor
 	// Logger receives events of connections at level Debug; nil means silence.
 	// Events of sessions go to Session.Logger.
 	Logger *slog.Logger

@@ -81,6 +81,9 @@ type Config struct {
 	// growth. Server only.
 	MaxServerMemory int64
 
+	// Monitor is told of connections and sessions; nil means nobody. See
+	// docs/watching.md.
+	Monitor transport.Monitor
 	// Logger receives events of connections at level Debug; nil means silence.
 	// Events of sessions go to Session.Logger.
 	Logger *slog.Logger

@@ -82,6 +82,9 @@ type Dialer struct {
 	// code that must not explore the network by them. The Report has the detail.
 	OpaqueErrors bool
 
+	// Monitor is told of dials, connections and sessions; nil means nobody. See
+	// docs/watching.md.
+	Monitor transport.Monitor
 	// Logger receives one record per Dial and per finding about UDP, at level
 	// Debug; nil means silence.
 	Logger *slog.Logger

@@ -75,6 +75,9 @@ type Server struct {
 	// IdleTimeout ends TCP connections without a request or session. Default 2 min.
 	IdleTimeout time.Duration
 
+	// Monitor is told of connections and sessions; nil means nobody. It counts
+	// those of transports whose own Config names no other. See docs/watching.md.
+	Monitor transport.Monitor
 	// Logger receives events; nil means silence, but for panics of handlers,
 	// which go to the standard logger.
 	Logger *slog.Logger

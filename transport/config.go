@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"io"
 	"log/slog"
 	"time"
 )
@@ -54,6 +55,21 @@ type Config struct {
 	// ones are dropped unless they are empty. On HTTP/3 the path sets the limit.
 	MaxDatagramSize int
 
+	// IncomingByteRate bounds the stream data that the peer may send: once Burst
+	// bytes were received it gets new credit at PerSecond bytes a second, so that
+	// it can send at most Burst + PerSecond x time + what the windows had given
+	// already. Nothing is lost and the session goes on. Default: no limit.
+	IncomingByteRate Rate
+	// IncomingDatagramRate bounds the received datagrams: those above it are
+	// dropped, counted in Stats.DatagramsThrottled. Default: no limit.
+	IncomingDatagramRate Rate
+	// Floods bound what a peer may do that costs work and brings nothing.
+	Floods Floods
+	// IdleTimeout ends a session in which no stream was opened, no stream data
+	// and no datagram came or went for so long: the peer is told code 0 and
+	// "idle". Default: no limit.
+	IdleTimeout time.Duration
+
 	// CloseTimeout bounds how long CloseWithError waits: for finished streams
 	// to be flushed, and then for the peer's answer. Default 1 s.
 	CloseTimeout time.Duration
@@ -67,6 +83,51 @@ type Config struct {
 	Logger *slog.Logger
 	// Trace receives events as calls; nil means none.
 	Trace *Trace
+	// Qlog says where a session's events are written; nil means nowhere.
+	Qlog QlogSink
+}
+
+// A QlogSink has the places where sessions write their events, as JSON text
+// sequences after the manner of qlog; docs/watching.md describes them.
+type QlogSink interface {
+	// OpenQlog is called once for a session, when it is open. Nil means that it
+	// writes nothing. Writes are made by a goroutine of their own and never hold
+	// the session up: when the writer is slow events are dropped, which the log
+	// says. It is closed after the session has ended.
+	OpenQlog(info Info, side Side) io.WriteCloser
+}
+
+// A Rate is a token bucket: Burst at once, PerSecond more each second. The zero
+// Rate is the default of its field. A Burst of 0 is one second's worth.
+type Rate struct {
+	PerSecond int64
+	Burst     int64
+}
+
+// Floods are token buckets, of capsules and datagrams. The zero value of a
+// field means its default; a negative PerSecond switches the limit off.
+type Floods struct {
+	// Glitches are empty WT_STREAM capsules without FIN on a stream that is
+	// open already, *_BLOCKED and WT_MAX_* that repeat what is known, repeated
+	// WT_DRAIN_SESSION, PADDING, and capsules of unknown type. 256 bytes of
+	// stream data and datagrams give one back, since PADDING is there to hide
+	// them. More end the session with WT_ERROR. Default 100 a second, burst
+	// 1,000.
+	Glitches Rate
+	// Resets are streams that the peer resets, if this side did not ask for it,
+	// and requests to stop sending. A stream of the peer that ends cleanly gives
+	// one back. More end the session as excessive load. Default 100 a second,
+	// burst 1,000.
+	Resets Rate
+	// Control are all flow-control capsules. Each capsule sent gives two back,
+	// and each 512 bytes of it another one, since a peer that reads has to
+	// return credit. More end the session with WT_ERROR. Default 1,000 a second,
+	// burst 10,000.
+	Control Rate
+	// TinyDatagrams are datagrams of less than 16 bytes. More end the session
+	// with WT_ERROR. On HTTP/3 each has a packet of its own, and they are not
+	// counted. Default 50,000 a second, burst 100,000.
+	TinyDatagrams Rate
 }
 
 // Defaults of Config.

@@ -122,9 +122,13 @@ func (v Violation) String() string {
 type ProtocolError struct {
 	Violation Violation
 	Reason    string // for logs, never sent to the peer
+	Limit     Limit  // the limit of this side that was reached, "" if none
 }
 
 func (e *ProtocolError) Error() string { return e.Violation.String() + ": " + e.Reason }
+
+// ReachedLimit returns Limit; see [ReachedLimit].
+func (e *ProtocolError) ReachedLimit() Limit { return e.Limit }
 
 // A DialectError says that a session with [DialectAuto] found out too late that
 // its peer speaks draft 15: what had been read or sent in the older drafts' way

@@ -55,7 +55,7 @@ func TestErrorTexts(t *testing.T) {
 	}{
 		{&SessionError{Code: 7, Reason: "bye"}, `towpath: session closed locally with code 7 "bye"`},
 		{&SessionError{Remote: true}, `towpath: session closed by the peer with code 0`},
-		{&SessionError{Remote: true, Err: &ProtocolError{ViolationFlowControl, "too much"}},
+		{&SessionError{Remote: true, Err: &ProtocolError{Violation: ViolationFlowControl, Reason: "too much"}},
 			`towpath: session ended: WT_FLOW_CONTROL_ERROR: too much`},
 		{&StreamError{StreamID: 4, Code: 0xffffffff, Remote: true}, `towpath: stream 4 aborted by the peer with code 4294967295`},
 		{&StreamError{StreamID: 4, NoCode: true}, `towpath: stream 4 aborted locally without a code`},

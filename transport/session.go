@@ -130,6 +130,14 @@ type Stats struct {
 	DatagramsExpiredOutgoing uint64 // dropped before the transport: older than MaxAge
 	DatagramsDroppedIncoming uint64 // dropped after reception: queue full or too large
 	DatagramsExpiredIncoming uint64 // dropped after reception: older than MaxAge
+	DatagramsThrottled       uint64 // dropped after reception: above Config.IncomingDatagramRate
+
+	// Stalls counts how often sending stopped for want of the peer's credit: the
+	// session's, a stream's, or its limit on streams. On HTTP/3 QUIC's own
+	// windows are not seen.
+	Stalls uint64
+	// Throttled counts how often credit was withheld for Config.IncomingByteRate.
+	Throttled uint64
 
 	// RTT is the smoothed round-trip time; negative while it is not known.
 	RTT time.Duration

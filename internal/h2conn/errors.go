@@ -6,6 +6,8 @@ import (
 	"net"
 
 	"golang.org/x/net/http2"
+
+	"github.com/towpath-go/towpath/transport"
 )
 
 // ErrGoAway is returned by OpenStream once either side has said GOAWAY, and is
@@ -27,6 +29,9 @@ type ConnError struct {
 	Remote bool   // GOAWAY with this code came from the peer
 	Reason string // for logs; peer's text is escaped
 	Cause  error  // I/O error, if that ended the connection
+	// Limit is the limit of this side that was reached, "" if none: one of
+	// transport's.
+	Limit transport.Limit
 }
 
 func (e *ConnError) Error() string {
@@ -45,6 +50,9 @@ func (e *ConnError) Error() string {
 }
 
 func (e *ConnError) Unwrap() error { return e.Cause }
+
+// ReachedLimit returns Limit; see transport.ReachedLimit.
+func (e *ConnError) ReachedLimit() transport.Limit { return e.Limit }
 
 // Is reports a connection closed without error as net.ErrClosed.
 func (e *ConnError) Is(target error) bool {

@@ -1,0 +1,97 @@
+package hostile
+
+import (
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/towpath-go/towpath/transport"
+)
+
+// A recorder takes a test's place and keeps what is said of it.
+type recorder struct {
+	testing.TB
+	errors []string
+	attrs  map[string]string
+}
+
+func (r *recorder) Helper()      {}
+func (r *recorder) Name() string { return "TestHostileExample" }
+func (r *recorder) Errorf(format string, args ...any) {
+	r.errors = append(r.errors, fmt.Sprintf(format, args...))
+}
+func (r *recorder) Attr(key, value string) { r.attrs[key] = value }
+
+func (r *recorder) row(t *testing.T) Row {
+	t.Helper()
+	var row Row
+	if err := json.Unmarshal([]byte(r.attrs[Attribute]), &row); err != nil {
+		t.Fatal(err)
+	}
+	return row
+}
+
+var example = Attack{Name: "example", Victim: "h2", Bytes: 64 << 10, Goroutines: 1, Reaction: "none", Limit: transport.LimitFrames}
+
+func TestMeter(t *testing.T) {
+	measure := func(n, goroutines int) *recorder {
+		r := &recorder{TB: t, attrs: map[string]string{}}
+		stop := make(chan struct{})
+		m := Start(r, example)
+		b := make([]byte, n)
+		for range goroutines {
+			go func() { <-stop }() // ends below
+		}
+		m.Sample()
+		runtime.KeepAlive(b)
+		close(stop)
+		m.End(&transport.ProtocolError{Limit: transport.LimitFrames})
+		return r
+	}
+	if r := measure(1<<10, 1); len(r.errors) > 0 || !r.row(t).Held || r.row(t).MostGo != 1 {
+		t.Errorf("within the bounds: %q, %+v", r.errors, r.row(t))
+	}
+	if r := measure(1<<20, 1); len(r.errors) != 1 || r.row(t).Held || r.row(t).Peak < 1<<20 {
+		t.Errorf("too many bytes: %q, %+v", r.errors, r.row(t))
+	}
+	if r := measure(1<<10, 2); len(r.errors) != 1 || r.row(t).Held {
+		t.Errorf("too many goroutines: %q, %+v", r.errors, r.row(t))
+	}
+}
+
+func TestLimitIsCompared(t *testing.T) {
+	r := &recorder{TB: t, attrs: map[string]string{}}
+	Start(r, example).End(&transport.ProtocolError{Limit: transport.LimitMemory})
+	if len(r.errors) != 1 {
+		t.Errorf("ended for another limit: %q", r.errors)
+	}
+}
+
+func TestCost(t *testing.T) {
+	spin := func(n int) (x int) {
+		for i := range n {
+			x += i * x
+		}
+		return x
+	}
+	r := &recorder{TB: t, attrs: map[string]string{}}
+	m := Start(r, example)
+	m.Cost(200, func(frames int) {
+		for range frames {
+			spin(50_000)
+		}
+	})
+	if len(r.errors) > 0 {
+		t.Errorf("linear work: %q", r.errors)
+	}
+	m = Start(r, example)
+	m.Cost(200, func(frames int) {
+		for i := range frames {
+			spin(i * 1000)
+		}
+	})
+	if len(r.errors) != 1 {
+		t.Errorf("quadratic work: %q", r.errors)
+	}
+}
