@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/internal/h2conn"
-	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -52,10 +51,6 @@ type Config struct {
 	// MaxServerMemory is the same for all connections of a server together.
 	// Default 512 MiB; negative: none. Server only.
 	MaxServerMemory int64
-	// ServerMemory is for package negotiate, whose Server has several transports
-	// share what it may hold: an account that counts all of it besides. Its type
-	// is internal to this module; leave it nil.
-	ServerMemory *sessionstate.Budget
 
 	// UpgradeTimeout bounds how long a handler may leave a WebTransport or
 	// WebSocket request undecided; then it is answered 503 and the request's

@@ -32,17 +32,36 @@ func violationCode(v transport.Violation) http2.ErrCode {
 	return http2.ErrCodeProtocol
 }
 
+// A limitError says that something ended, or was refused, because a limit of this
+// side was reached.
+type limitError struct {
+	limit transport.Limit
+	text  string
+	err   error // what it is besides; may be nil
+}
+
+func (e *limitError) Error() string { return "h2wt: " + e.text }
+
+// Unwrap returns what the error is besides.
+func (e *limitError) Unwrap() error { return e.err }
+
+// ReachedLimit returns the limit; see transport.ReachedLimit.
+func (e *limitError) ReachedLimit() transport.Limit { return e.limit }
+
 var (
 	errSendClosed    = errors.New("h2wt: write after the end")
-	errMaxSessions   = errors.New("h2wt: the connection has as many sessions as Config.MaxSessions and the server allow")
 	errNotH2         = errors.New("h2wt: the TLS connection did not negotiate h2")
 	errNotUpgradable = errors.New("h2wt: the request does not ask for a WebTransport session over HTTP/2")
 	errWrapped       = errors.New("h2wt: Upgrade: the ResponseWriter is not this package's: the server is not set up by it, or middleware hides it behind a type without Unwrap() http.ResponseWriter")
-	errUndecided     = errors.New("h2wt: the handler did not decide in time")
 	errSessionReset  = errors.New("h2wt: the session has reset its stream")
 	errHijackLate    = errors.New("h2wt: Hijack after the response")
 	errHandlerDone   = errors.New("h2wt: the handler has returned")
 	errWriteTimeout  = fmt.Errorf("h2wt: write deadline: %w", os.ErrDeadlineExceeded)
+
+	errMaxSessions = &limitError{limit: transport.LimitSessionsPerConnection,
+		text: "the connection has as many sessions as Config.MaxSessions and the server allow"}
+	errUndecided = &limitError{limit: transport.LimitUpgradeTime, text: "the handler did not decide in time"}
+	errLingered  = &limitError{limit: transport.LimitWriteTime, text: "the client did not take the end of the response", err: os.ErrDeadlineExceeded}
 )
 
 // lostError turns the end of a stream into what a session reports: a
@@ -50,7 +69,7 @@ var (
 func lostError(err error) error {
 	var ce *h2conn.ConnError
 	if errors.As(err, &ce) {
-		if ce.Cause != nil {
+		if ce.Cause != nil && ce.Limit == "" {
 			return ce.Cause
 		}
 		return &transport.ResetError{
@@ -59,6 +78,7 @@ func lostError(err error) error {
 			Name:       codeName(ce.Code),
 			Connection: true,
 			Reason:     ce.Reason,
+			Limit:      ce.Limit,
 		}
 	}
 	var se *h2conn.StreamError
@@ -68,6 +88,7 @@ func lostError(err error) error {
 			Code:     uint64(se.Code),
 			Name:     codeName(se.Code),
 			Reason:   se.Reason,
+			Limit:    se.Limit,
 		}
 	}
 	return err

@@ -217,7 +217,7 @@ func (x *exchange) linger() {
 	set := x.timer != nil
 	x.mu.Unlock()
 	if d := x.conn.cfg.lingerTimeout(); d > 0 && !set {
-		x.setTimer(time.Now().Add(d), func() { x.abort(http2.ErrCodeCancel, errWriteTimeout) })
+		x.setTimer(time.Now().Add(d), func() { x.abort(http2.ErrCodeCancel, errLingered) })
 	}
 }
 

@@ -44,7 +44,7 @@ func configure(hs *http.Server, cfg *Config) (*server, error) {
 		return nil, err
 	}
 	s := &server{cfg: cfg.clone(), conns: make(map[*serverConn]struct{})}
-	s.budget = newBudget(orNone(s.cfg.MaxServerMemory, DefaultMaxServerMemory), s.cfg.ServerMemory)
+	s.budget = newBudget(orNone(s.cfg.MaxServerMemory, DefaultMaxServerMemory), nil)
 	if hs.TLSNextProto == nil {
 		hs.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
 	}

@@ -58,7 +58,11 @@ func newServerConn(srv *server, hs *http.Server, tc *tls.Conn, h http.Handler) *
 	if b, ok := h.(interface{ BaseContext() context.Context }); ok {
 		c.ctx = b.BaseContext()
 	}
-	c.budget = newBudget(orNone(c.cfg.MaxConnectionMemory, DefaultMaxConnectionMemory), srv.budget)
+	account := sessionstate.BudgetOf(c.ctx) // of a server with other transports besides
+	if account == nil {
+		account = srv.budget
+	}
+	c.budget = newBudget(orNone(c.cfg.MaxConnectionMemory, DefaultMaxConnectionMemory), account)
 	if hook := hs.ConnState; hook != nil {
 		c.state.hook = func(s http.ConnState) { hook(tc, s) }
 		c.state.current = c.current

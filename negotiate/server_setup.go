@@ -11,6 +11,7 @@ import (
 
 	"github.com/towpath-go/towpath/h2wt"
 	"github.com/towpath-go/towpath/h3wt"
+	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 	"github.com/towpath-go/towpath/wswt"
 )
@@ -31,7 +32,7 @@ func (s *Server) setupHTTP2() error {
 		c = *s.H2
 	}
 	c.Session = cmp.Or(c.Session, s.Config)
-	c.MaxServerMemory, c.ServerMemory = -1, s.memory
+	c.MaxServerMemory = -1 // see setupWebSocket
 	if c.Logger == nil {
 		c.Logger = s.Logger
 	}
@@ -61,14 +62,21 @@ func (s *Server) setupWebSocket() {
 			c = *s.WS
 		}
 		c.Session = cmp.Or(c.Session, s.Config)
-		c.MaxServerMemory, c.ServerMemory = -1, s.memory
+		c.MaxServerMemory = -1 // the account below counts
 		if c.Logger == nil {
 			c.Logger = s.Logger
 		}
 		s.ws = wswt.NewServer(&c)
 		base = s.ws.Context
 	}
-	s.tcp.BaseContext = func(net.Listener) context.Context { return base(context.Background()) }
+	s.tcp.BaseContext = func(net.Listener) context.Context {
+		ctx := base(context.Background())
+		if s.memory != nil {
+			// What HTTP/2 and WebSocket hold together.
+			ctx = sessionstate.WithBudget(ctx, s.memory)
+		}
+		return ctx
+	}
 }
 
 // setupHTTP3 makes the server on UDP.

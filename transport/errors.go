@@ -152,7 +152,11 @@ type ResetError struct {
 	Name       string // its name, "" if unknown
 	Connection bool   // the whole connection was ended
 	Reason     string // for logs
+	Limit      Limit  // the limit of this side that was reached, "" if none
 }
+
+// ReachedLimit returns Limit; see [ReachedLimit].
+func (e *ResetError) ReachedLimit() Limit { return e.Limit }
 
 func (e *ResetError) Error() string {
 	name := e.Name

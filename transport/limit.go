@@ -30,6 +30,7 @@ const (
 	LimitPingTime       Limit = "ping-time"       // the peer does not answer
 	LimitMemory         Limit = "memory"          // bytes held for a connection or a server
 	LimitFrames         Limit = "frames"          // frames without progress
+	LimitFrameSize      Limit = "frame-size"      // one frame, or the settings in it
 	LimitStreamResets   Limit = "stream-resets"   // transport streams reset, by the peer or because of it
 	LimitReplies        Limit = "replies"         // replies that the peer causes and does not read
 	LimitMessageSize    Limit = "message-size"    // a WebSocket message

@@ -40,10 +40,6 @@ type Config struct {
 	// newest of those holding most is ended. Default 512 MiB; negative: none.
 	// Server only.
 	MaxServerMemory int64
-	// ServerMemory is for package negotiate, whose Server has several transports
-	// share what it may hold: an account that counts all of it besides. Its type
-	// is internal to this module; leave it nil.
-	ServerMemory *sessionstate.Budget
 
 	// HandshakeTimeout bounds the opening handshake: on a client from the first
 	// byte of the request to the last one of the response, on a server the

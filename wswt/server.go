@@ -38,8 +38,17 @@ const (
 // NewServer returns a Server. A nil cfg is the zero Config.
 func NewServer(cfg *Config) *Server {
 	s := &Server{cfg: cfg.clone(), conns: make(map[*conn]struct{}), empty: make(chan struct{})}
-	s.budget = newBudget(orNone(s.cfg.MaxServerMemory, DefaultMaxServerMemory), s.cfg.ServerMemory)
+	s.budget = newBudget(orNone(s.cfg.MaxServerMemory, DefaultMaxServerMemory), nil)
 	return s
+}
+
+// account is what a session of a request counts in: that of a server which has
+// other transports besides, or the Server's own.
+func (s *Server) account(ctx context.Context) *sessionstate.Budget {
+	if b := sessionstate.BudgetOf(ctx); b != nil {
+		return b
+	}
+	return s.budget
 }
 
 // serverKey is where a request's context has its *Server.

@@ -77,7 +77,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 			TLS:                 r.TLS,
 			Header:              r.Header,
 		},
-		budget: s.budget,
+		budget: s.account(r.Context()),
 		onEnd:  s.remove,
 	})
 	s.add(c) // before it can end, which takes it out again

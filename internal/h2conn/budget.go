@@ -1,6 +1,16 @@
 package h2conn
 
-import "time"
+import (
+	"fmt"
+	"time"
+
+	"github.com/towpath-go/towpath/transport"
+)
+
+// overLimit is the end of a connection whose peer went beyond a limit of ours.
+func overLimit(l transport.Limit, format string, args ...any) *ConnError {
+	return &ConnError{Code: codeCalm, Limit: l, Reason: fmt.Sprintf(format, args...)}
+}
 
 // A bucket is a token bucket.
 type bucket struct {
@@ -11,7 +21,7 @@ type bucket struct {
 
 func newBucket(r Rate) bucket {
 	b := float64(r.Burst)
-	return bucket{tokens: b, burst: b, perSecond: float64(r.PerSecond), off: r.Burst < 0}
+	return bucket{tokens: b, burst: b, perSecond: max(float64(r.PerSecond), 0), off: r.Burst < 0}
 }
 
 // take pays n and tells whether there was enough.
@@ -49,7 +59,7 @@ const (
 // ends.
 func (c *Conn) glitchLocked(n float64) {
 	if !c.glitches.take(time.Now(), n) {
-		c.endLocked(&ConnError{Code: codeCalm, Reason: "too many frames without progress"})
+		c.endLocked(overLimit(transport.LimitFrames, "too many frames without progress"))
 	}
 }
 
@@ -57,7 +67,7 @@ func (c *Conn) glitchLocked(n float64) {
 // connection ends.
 func (c *Conn) chargeResetLocked() {
 	if !c.resets.take(time.Now(), 1) {
-		c.endLocked(&ConnError{Code: codeCalm, Reason: "too many streams reset"})
+		c.endLocked(overLimit(transport.LimitStreamResets, "too many streams reset"))
 	}
 }
 
@@ -70,6 +80,6 @@ func (c *Conn) queuedControlLocked() int {
 // answer and does not read.
 func (c *Conn) boundControlLocked() {
 	if c.queuedControlLocked() > c.cfg.MaxQueuedControl {
-		c.endLocked(&ConnError{Code: codeCalm, Reason: "too many replies queued"})
+		c.endLocked(overLimit(transport.LimitReplies, "too many replies queued"))
 	}
 }

@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/towpath-go/towpath/transport"
 )
 
 // Rate is a token bucket: Burst events at once, PerSecond more each second.
 // A zero field means the default of the budget it belongs to; a negative Burst
-// switches the budget off.
+// switches the budget off, a negative PerSecond gives nothing back.
 type Rate struct {
 	Burst     int
 	PerSecond int
@@ -120,6 +122,14 @@ type Config struct {
 	// OnGoAway, if set, is called on the read goroutine for each GOAWAY frame
 	// received, after the streams it excludes were failed.
 	OnGoAway func(last uint32, code http2.ErrCode)
+	// OnRefused, if set, is called on the read goroutine for each request that
+	// ServerHandler does not get: a malformed one (reset, status 0), one beyond
+	// the stream limit (REFUSED_STREAM, status 0), and one with a header over the
+	// limits (status 431). protocol is its :protocol. Server only.
+	OnRefused func(protocol string, status int, limit transport.Limit)
+	// OnEnd, if set, is called once when both goroutines have done their work,
+	// before Done is closed and Serve returns.
+	OnEnd func(*ConnError)
 
 	// Logger receives events at level Debug; nil means silence.
 	Logger *slog.Logger

@@ -186,13 +186,19 @@ func (c *Conn) run() {
 	go c.writeLoop()
 	c.readLoop()
 	<-c.writeDone
+	if c.cfg.OnEnd != nil {
+		c.mu.Lock()
+		err := c.err
+		c.mu.Unlock()
+		c.cfg.OnEnd(err)
+	}
 	close(c.done)
 }
 
 // unlock releases mu and then does what must not be done under it: if the
 // connection has just begun to end, it wakes a goroutine blocked in I/O.
 func (c *Conn) unlock() {
-	hurry, err := c.hurryDue, c.err
+	hurry := c.hurryDue
 	c.hurryDue = false
 	c.mu.Unlock()
 	if !hurry {
@@ -200,7 +206,6 @@ func (c *Conn) unlock() {
 	}
 	c.nc.SetReadDeadline(time.Unix(1, 0))
 	c.nc.SetWriteDeadline(time.Now().Add(c.cfg.GoAwayTimeout))
-	c.cfg.Logger.Debug("h2conn: connection ends", "err", err)
 }
 
 func (c *Conn) wakeLocked() {

@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/towpath-go/towpath/transport"
 )
 
 // A reader is the state of the read goroutine.
@@ -203,6 +205,7 @@ func (c *Conn) frameTooLarge(fh http2.FrameHeader) error {
 		return connError(http2.ErrCodeProtocol, "%v inside a header block", fh.Type)
 	}
 	tooLarge := connError(http2.ErrCodeFrameSize, "%v of %d bytes", fh.Type, fh.Length)
+	tooLarge.Limit = transport.LimitFrameSize
 	if fh.StreamID == 0 {
 		return tooLarge
 	}
@@ -235,7 +238,7 @@ func (c *Conn) frameTooLarge(fh http2.FrameHeader) error {
 		c.giveConnLocked(int64(fh.Length))
 		c.unlock()
 	}
-	return c.streamFault(fh.StreamID, http2.ErrCodeFrameSize, fh.Type.String())
+	return c.streamFails(&StreamError{StreamID: fh.StreamID, Code: http2.ErrCodeFrameSize, Limit: transport.LimitFrameSize, Reason: tooLarge.Reason})
 }
 
 // idleLocked tells whether the stream was never used by either side. Server
@@ -250,21 +253,25 @@ func (c *Conn) idleLocked(id uint32) bool {
 	return id > c.maxSentID
 }
 
-// streamFault resets a stream for an error of the peer, once per stream. On an
-// idle stream that is a connection error (section 5.1).
+// streamFault is streamFails for an error that is not about a limit.
 func (c *Conn) streamFault(id uint32, code http2.ErrCode, reason string) error {
+	return c.streamFails(&StreamError{StreamID: id, Code: code, Reason: reason})
+}
+
+// streamFails resets a stream for an error of the peer, once per stream. On an
+// idle stream that is a connection error (section 5.1).
+func (c *Conn) streamFails(e *StreamError) error {
 	c.mu.Lock()
-	if c.idleLocked(id) {
+	if c.idleLocked(e.StreamID) {
 		c.unlock()
-		return connError(http2.ErrCodeProtocol, "%s on idle stream %d", reason, id)
+		return connError(http2.ErrCodeProtocol, "%s on idle stream %d", e.Reason, e.StreamID)
 	}
-	s := c.streams[id]
+	s := c.streams[e.StreamID]
 	if s == nil {
-		c.lateFrameLocked(id, code)
+		c.lateFrameLocked(e.StreamID, e.Code)
 		c.unlock()
 		return nil
 	}
-	e := &StreamError{StreamID: id, Code: code, Reason: reason}
 	if c.resetLocked(s, e) {
 		c.chargeResetLocked()
 	}
@@ -350,7 +357,9 @@ func (c *Conn) readPriorityUpdate(f *http2.PriorityUpdateFrame) error {
 // the active ones exceed the stream limit.
 func (c *Conn) idlePriorityLocked(id uint32, value string) error {
 	if _, ok := c.idlePrio[id]; !ok && uint64(len(c.idlePrio)+len(c.streams)) >= uint64(c.local.MaxConcurrentStreams) {
-		return connError(http2.ErrCodeProtocol, "PRIORITY_UPDATE beyond the stream limit")
+		e := connError(http2.ErrCodeProtocol, "PRIORITY_UPDATE beyond the stream limit")
+		e.Limit = transport.LimitRequests
+		return e
 	}
 	if c.idlePrio == nil {
 		c.idlePrio = make(map[uint32]string)

@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/towpath-go/towpath/transport"
 )
 
 const (
@@ -84,7 +86,13 @@ func (c *Conn) writeLoop() {
 			err := c.write(w.out)
 			w.out = w.out[:0]
 			if err != nil {
-				c.end(&ConnError{Code: http2.ErrCodeInternal, Reason: "cannot write", Cause: err})
+				e := &ConnError{Code: http2.ErrCodeInternal, Reason: "cannot write", Cause: err}
+				if isTimeout(err) {
+					// Of WriteTimeout: the shorter one of an end that has begun
+					// changes nothing.
+					e.Limit = transport.LimitWriteTime
+				}
+				c.end(e)
 				c.closeSocket()
 				return
 			}

@@ -70,6 +70,8 @@ type StreamError struct {
 	NotProcessed bool
 	Reason       string // for logs
 	Cause        error  // *ConnError if the connection ended
+	// Limit is the limit of this side that was reached, "" if none.
+	Limit transport.Limit
 }
 
 func (e *StreamError) Error() string {
@@ -88,3 +90,12 @@ func (e *StreamError) Error() string {
 }
 
 func (e *StreamError) Unwrap() error { return e.Cause }
+
+// ReachedLimit returns Limit, or that of the connection's end; see
+// transport.ReachedLimit.
+func (e *StreamError) ReachedLimit() transport.Limit {
+	if ce, ok := e.Cause.(*ConnError); ok {
+		return ce.Limit
+	}
+	return e.Limit
+}

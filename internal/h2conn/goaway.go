@@ -4,14 +4,17 @@ import (
 	"strconv"
 
 	"golang.org/x/net/http2"
+
+	"github.com/towpath-go/towpath/transport"
 )
 
 // goAwayState is what was said about the end by either side. Guarded by Conn.mu.
 type goAwayState struct {
-	due   bool   // a GOAWAY with last and NO_ERROR is to be written
-	said  bool   // one was written
-	final bool   // last is final: streams above it were not looked at
-	last  uint32 // the last id we named or are about to name
+	due   bool            // a GOAWAY with last and NO_ERROR is to be written
+	said  bool            // one was written
+	final bool            // last is final: streams above it were not looked at
+	last  uint32          // the last id we named or are about to name
+	limit transport.Limit // why we go away, if a limit of ours was reached
 
 	received  bool
 	peerLast  uint32
@@ -78,7 +81,7 @@ func (c *Conn) checkDrainedLocked() {
 		return
 	}
 	if c.phase == phaseClosing || c.phase == phaseOpen && c.server && c.goAway.received {
-		e := &ConnError{Code: http2.ErrCodeNo, Reason: "drained"}
+		e := &ConnError{Code: http2.ErrCodeNo, Reason: "drained", Limit: c.goAway.limit}
 		if g := &c.goAway; g.received && g.peerCode != http2.ErrCodeNo {
 			e = &ConnError{Code: g.peerCode, Remote: true, Reason: g.peerDebug}
 		}

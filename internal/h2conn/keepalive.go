@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/towpath-go/towpath/transport"
 )
 
 // timerID names a deadline of the connection.
@@ -91,24 +93,31 @@ func (c *Conn) onTimer() {
 func (c *Conn) timeoutLocked(id timerID, now time.Time) {
 	switch id {
 	case timerPreface:
-		c.endLocked(connError(http2.ErrCodeSettingsTimeout, "no preface"))
+		c.timedOutLocked(transport.LimitHandshakeTime, http2.ErrCodeSettingsTimeout, "no preface")
 	case timerSettings:
-		c.endLocked(connError(http2.ErrCodeSettingsTimeout, "SETTINGS not acknowledged"))
+		c.timedOutLocked(transport.LimitHandshakeTime, http2.ErrCodeSettingsTimeout, "SETTINGS not acknowledged")
 	case timerHeader:
-		c.endLocked(connError(codeCalm, "header block takes too long"))
+		c.timedOutLocked(transport.LimitHeaderTime, codeCalm, "header block takes too long")
 	case timerIdle:
+		if c.phase == phaseOpen {
+			c.goAway.limit = transport.LimitConnectionIdle
+		}
 		c.goAwayLocked()
 	case timerKeepAlive:
 		c.checkAliveLocked(now)
 	case timerPing:
 		if c.ping.probing {
-			c.endLocked(connError(http2.ErrCodeInternal, "peer does not answer PING"))
+			c.timedOutLocked(transport.LimitPingTime, http2.ErrCodeInternal, "peer does not answer PING")
 			return
 		}
 		c.checkAliveLocked(now)
 	case timerGoAway:
 		c.finalGoAwayLocked()
 	}
+}
+
+func (c *Conn) timedOutLocked(l transport.Limit, code http2.ErrCode, reason string) {
+	c.endLocked(&ConnError{Code: code, Limit: l, Reason: reason})
 }
 
 // checkAliveLocked asks the peer for a sign of life if there was none for a while.

@@ -1,10 +1,13 @@
 package h2conn
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/towpath-go/towpath/transport"
 )
 
 // readSettings takes SETTINGS or their acknowledgement. New send windows count at
@@ -15,7 +18,7 @@ func (c *Conn) readSettings(f *http2.SettingsFrame) error {
 		return c.readSettingsAck()
 	}
 	if f.NumSettings() > c.cfg.MaxSettings {
-		return connError(codeCalm, "SETTINGS with %d entries", f.NumSettings())
+		return overLimit(transport.LimitFrameSize, "SETTINGS with %d entries", f.NumSettings())
 	}
 	c.mu.Lock()
 	next, first := c.peer, !c.peerSettled
@@ -42,7 +45,8 @@ func (c *Conn) readSettings(f *http2.SettingsFrame) error {
 	c.minTable = min(c.minTable, minTable)
 	for _, s := range c.streams {
 		if !s.send.add(delta) {
-			return connError(http2.ErrCodeFlowControl, "INITIAL_WINDOW_SIZE overflows stream %d", s.id)
+			return &ConnError{Code: http2.ErrCodeFlowControl, Limit: transport.LimitFlowControl,
+				Reason: fmt.Sprintf("INITIAL_WINDOW_SIZE overflows stream %d", s.id)}
 		}
 		if delta > 0 {
 			c.scheduleLocked(s)

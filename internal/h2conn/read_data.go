@@ -2,9 +2,11 @@ package h2conn
 
 import (
 	"golang.org/x/net/http2"
+
+	"github.com/towpath-go/towpath/transport"
 )
 
-var errConnWindow = connError(http2.ErrCodeFlowControl, "connection window exceeded")
+var errConnWindow = &ConnError{Code: http2.ErrCodeFlowControl, Limit: transport.LimitFlowControl, Reason: "connection window exceeded"}
 
 // takeConnLocked counts received bytes on the connection's window.
 func (c *Conn) takeConnLocked(n int64) bool { return c.recv.take(n) }
@@ -71,10 +73,10 @@ func (c *Conn) readData(f *http2.DataFrame) error {
 		c.unlock()
 		return nil
 	}
-	if code, reason := c.checkDataLocked(s, f); reason != "" {
+	if e := c.checkDataLocked(s, f); e != nil {
 		c.giveConnLocked(n)
 		c.unlock()
-		return c.streamFault(s.id, code, reason)
+		return c.streamFails(e)
 	}
 	if len(data) == 0 && !f.StreamEnded() {
 		c.glitchLocked(1)
@@ -111,19 +113,22 @@ func (c *Conn) readData(f *http2.DataFrame) error {
 	return nil
 }
 
-// checkDataLocked returns the stream error that a DATA frame is.
-func (c *Conn) checkDataLocked(s *Stream, f *http2.DataFrame) (http2.ErrCode, string) {
+// checkDataLocked returns the stream error that a DATA frame is, or nil.
+func (c *Conn) checkDataLocked(s *Stream, f *http2.DataFrame) *StreamError {
+	e := &StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol}
 	switch {
 	case !s.state.canRecv():
-		return http2.ErrCodeStreamClosed, "DATA after END_STREAM"
+		e.Code, e.Reason = http2.ErrCodeStreamClosed, "DATA after END_STREAM"
 	case !s.recv.take(int64(f.Length)):
-		return http2.ErrCodeFlowControl, "stream window exceeded"
+		e.Code, e.Limit, e.Reason = http2.ErrCodeFlowControl, transport.LimitFlowControl, "stream window exceeded"
 	case !c.server && !s.gotFinal:
-		return http2.ErrCodeProtocol, "DATA before the response"
+		e.Reason = "DATA before the response"
 	case s.declared >= 0 && s.received+int64(len(f.Data())) > s.declared:
-		return http2.ErrCodeProtocol, "more DATA than content-length"
+		e.Reason = "more DATA than content-length"
+	default:
+		return nil
 	}
-	return 0, ""
+	return e
 }
 
 // lateDataLocked reacts to DATA on a closed stream.
@@ -187,7 +192,8 @@ func (c *Conn) readWindowUpdate(f *http2.WindowUpdateFrame) error {
 	case ok:
 		return nil
 	case s != nil:
-		return c.streamFault(s.id, http2.ErrCodeFlowControl, "stream window above 2^31-1")
+		return c.streamFails(&StreamError{StreamID: s.id, Code: http2.ErrCodeFlowControl, Limit: transport.LimitFlowControl,
+			Reason: "stream window above 2^31-1"})
 	}
-	return connError(http2.ErrCodeFlowControl, "connection window above 2^31-1")
+	return &ConnError{Code: http2.ErrCodeFlowControl, Limit: transport.LimitFlowControl, Reason: "connection window above 2^31-1"}
 }

@@ -5,6 +5,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/towpath-go/towpath/transport"
 )
 
 // A headerBlock is the header block being received. The Framer guarantees that
@@ -49,11 +51,11 @@ func (b *headerBlock) add(f hpack.HeaderField) {
 func (b *headerBlock) write(p []byte) *ConnError {
 	b.bytes += uint64(len(p))
 	if b.bytes > b.cfg.blockLimit() {
-		return connError(codeCalm, "header block over %d bytes", b.cfg.blockLimit())
+		return overLimit(transport.LimitHeaderSize, "header block over %d bytes", b.cfg.blockLimit())
 	}
 	if _, err := b.dec.Write(p); err != nil {
 		if errors.Is(err, hpack.ErrStringLength) {
-			return connError(codeCalm, "header field over %d bytes", b.cfg.blockLimit())
+			return overLimit(transport.LimitHeaderSize, "header field over %d bytes", b.cfg.blockLimit())
 		}
 		return connError(http2.ErrCodeCompression, "%v", err)
 	}
@@ -111,7 +113,7 @@ func (c *Conn) readContinuation(f *http2.ContinuationFrame) error {
 	b := &c.r.block
 	b.frames++
 	if b.frames > c.cfg.MaxContinuations {
-		return connError(codeCalm, "over %d CONTINUATION frames", c.cfg.MaxContinuations)
+		return overLimit(transport.LimitHeaderSize, "over %d CONTINUATION frames", c.cfg.MaxContinuations)
 	}
 	if len(f.HeaderBlockFragment()) == 0 {
 		c.mu.Lock()
@@ -145,13 +147,17 @@ func (c *Conn) headersEnd(selfDependent bool) error {
 		c.unlock()
 		return nil
 	}
+	var refused bool
 	if s == nil {
-		s = c.acceptLocked(b)
+		s, refused = c.acceptLocked(b)
 	}
 	c.unlock()
 	switch {
+	case refused:
+		c.refused(b, 0, transport.LimitRequests)
+		return nil
 	case idle && s == nil:
-		return nil // refused, or after the last GOAWAY
+		return nil // after the last GOAWAY
 	case selfDependent:
 		return c.rejectHeaders(s, idle, http2.ErrCodeProtocol, "depends on itself")
 	case idle:
@@ -160,8 +166,25 @@ func (c *Conn) headersEnd(selfDependent bool) error {
 	return c.moreHeaders(s, b)
 }
 
-// acceptLocked makes the stream of a request, or returns nil if it is not to be.
-func (c *Conn) acceptLocked(b *headerBlock) *Stream {
+// refused tells the owner of a request that ServerHandler does not get. Its
+// pseudo-header fields come first, and are there even if the list is too large.
+func (c *Conn) refused(b *headerBlock, status int, limit transport.Limit) {
+	if c.cfg.OnRefused == nil {
+		return
+	}
+	protocol := ""
+	for _, f := range b.fields {
+		if f.Name == ":protocol" {
+			protocol = f.Value
+			break
+		}
+	}
+	c.cfg.OnRefused(protocol, status, limit)
+}
+
+// acceptLocked makes the stream of a request, or returns nil if it is not to be:
+// refused because there are too many, or ignored.
+func (c *Conn) acceptLocked(b *headerBlock) (s *Stream, refused bool) {
 	c.maxPeerID = b.id
 	b.extended = c.local.ConnectProtocol
 	prio := c.idlePrio[b.id]
@@ -175,7 +198,7 @@ func (c *Conn) acceptLocked(b *headerBlock) *Stream {
 		// the receiver with identifiers higher" (section 6.8).
 		c.closed.add(b.id, closeByUs)
 		c.glitchLocked(1)
-		return nil
+		return nil, false
 	}
 	if c.fullLocked() {
 		c.closed.add(b.id, closeByUs)
@@ -183,16 +206,16 @@ func (c *Conn) acceptLocked(b *headerBlock) *Stream {
 		if len(c.settingsSent) == 0 {
 			c.chargeResetLocked() // it knew the limit
 		}
-		return nil
+		return nil, true
 	}
-	s := c.newStreamLocked(b.id)
+	s = c.newStreamLocked(b.id)
 	s.state = streamOpen
 	s.prio = prio
 	s.recvr = discard{}
 	if b.endStream {
 		c.moveLocked(s, eventRecvEnd)
 	}
-	return s
+	return s, false
 }
 
 // rejectHeaders resets a stream for a malformed header list; nobody has seen it
@@ -200,6 +223,7 @@ func (c *Conn) acceptLocked(b *headerBlock) *Stream {
 func (c *Conn) rejectHeaders(s *Stream, isNew bool, code http2.ErrCode, reason string) error {
 	if isNew {
 		s.recvr = discard{}
+		c.refused(&c.r.block, 0, "")
 	}
 	return c.streamFault(s.id, code, reason)
 }
@@ -207,6 +231,7 @@ func (c *Conn) rejectHeaders(s *Stream, isNew bool, code http2.ErrCode, reason s
 // request hands a new stream to the handler.
 func (c *Conn) request(s *Stream, b *headerBlock) error {
 	if b.tooLarge {
+		c.refused(b, 431, transport.LimitHeaderSize)
 		return c.answerTooLarge(s)
 	}
 	h, length, reason := parseRequest(b)
@@ -262,7 +287,7 @@ func (c *Conn) moreHeaders(s *Stream, b *headerBlock) error {
 	case !open:
 		return c.streamFault(s.id, http2.ErrCodeStreamClosed, "HEADERS after END_STREAM")
 	case b.tooLarge:
-		return c.streamFault(s.id, codeCalm, "header list too large")
+		return c.streamFails(&StreamError{StreamID: s.id, Code: codeCalm, Limit: transport.LimitHeaderSize, Reason: "header list too large"})
 	case c.server || s.gotFinal:
 		return c.trailers(s, b)
 	}
