@@ -64,6 +64,13 @@ type Config struct {
 	// Default 30 s; negative: none. Server only.
 	UpgradeTimeout time.Duration
 
+	// UnverifiedHandshakes bounds the handshakes with clients whose address is
+	// not verified: as many in progress, for all connections of the server, and as
+	// many begun per second. Above it a client has to prove its address by Retry
+	// (RFC 9000 section 8.1.2), which costs it a round trip and the server no
+	// memory. Default 128; negative: every client has to. Server only; it holds
+	// for [Server.Serve].
+	UnverifiedHandshakes int
 	// IdleTimeout ends a connection without any session and request. (QUIC's own
 	// quic.Config.MaxIdleTimeout ends one without packets.) Default 2 min;
 	// negative: none. Server only.
@@ -91,17 +98,18 @@ type Config struct {
 
 // Defaults of Config.
 const (
-	DefaultMaxSessions         = 32
-	DefaultSessionRate         = 100
-	DefaultMaxRequests         = 100
-	DefaultMaxEarlyStreams     = 64
-	DefaultEarlyTimeout        = 5 * time.Second
-	DefaultSettingsTimeout     = 5 * time.Second
-	DefaultUpgradeTimeout      = 30 * time.Second
-	DefaultIdleTimeout         = 2 * time.Minute
-	DefaultMaxHeaderBytes      = 64 << 10
-	DefaultMaxConnectionMemory = 32 << 20
-	DefaultMaxServerMemory     = 512 << 20
+	DefaultMaxSessions          = 32
+	DefaultSessionRate          = 100
+	DefaultMaxRequests          = 100
+	DefaultMaxEarlyStreams      = 64
+	DefaultEarlyTimeout         = 5 * time.Second
+	DefaultSettingsTimeout      = 5 * time.Second
+	DefaultUpgradeTimeout       = 30 * time.Second
+	DefaultUnverifiedHandshakes = 128
+	DefaultIdleTimeout          = 2 * time.Minute
+	DefaultMaxHeaderBytes       = 64 << 10
+	DefaultMaxConnectionMemory  = 32 << 20
+	DefaultMaxServerMemory      = 512 << 20
 )
 
 const (
@@ -144,6 +152,7 @@ func (c *Config) settle() Config {
 	d.MaxConnectionMemory = positive(d.MaxConnectionMemory, DefaultMaxConnectionMemory)
 	d.SessionRate = orNone(d.SessionRate, DefaultSessionRate)
 	d.UpgradeTimeout = orNone(d.UpgradeTimeout, DefaultUpgradeTimeout)
+	d.UnverifiedHandshakes = orNone(d.UnverifiedHandshakes, DefaultUnverifiedHandshakes)
 	d.IdleTimeout = orNone(d.IdleTimeout, DefaultIdleTimeout)
 	d.MaxServerMemory = orNone(d.MaxServerMemory, DefaultMaxServerMemory)
 	return d

@@ -149,3 +149,13 @@ func lostError(err error) *transport.SessionError {
 	}
 	return &transport.SessionError{Remote: true, Err: err}
 }
+
+// isHandshakeTimeout reports whether a connection ended because its handshake
+// took too long.
+func isHandshakeTimeout(err error) bool {
+	if _, ok := errors.AsType[*quic.HandshakeTimeoutError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*quic.IdleTimeoutError](err)
+	return ok
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/towpath-go/towpath/internal/sessionstate"
+	"github.com/towpath-go/towpath/transport"
 )
 
 // Server serves HTTP/3 with WebTransport: ordinary requests and the CONNECT
@@ -28,10 +29,34 @@ type Server struct {
 	// Config holds the limits; nil means defaults.
 	Config *Config
 
-	once   sync.Once
-	cfg    Config // settled
-	mem    *sessionstate.Budget
-	growth *growth
+	// Admit, if not nil, is asked once about each connection: whether to take
+	// it, or which limit it would exceed. Release, which may be nil, is called
+	// when a connection that was taken has ended. The address is verified: nobody
+	// but its owner can use up what is counted for it.
+	//
+	// A client that was verified by Retry, or by a token of an earlier
+	// connection, is asked about at its first packet. Refusing it costs this side
+	// one packet and no state, and the client gets CONNECTION_REFUSED (QUIC
+	// transport error 0x02; when more are refused than packets can be sent, the
+	// answer is left out). About other clients Admit is asked when the handshake
+	// is complete; those get H3_EXCESSIVE_LOAD (0x107). VerifyAddress decides who
+	// has to be verified first. It is called from quic-go's receiving goroutine
+	// and must not block.
+	Admit func(remote net.Addr) (release func(), limit transport.Limit, ok bool)
+	// VerifyAddress, if not nil, is asked about the first packet of a client whose
+	// address is not verified. With true the client has to prove it first, by
+	// Retry (RFC 9000 section 8.1.2), which costs it a round trip: for addresses
+	// that Admit would refuse. Anybody can write any address into such a packet,
+	// so nothing may be counted here. It must not block. Above
+	// Config.UnverifiedHandshakes it is not asked: all have to.
+	VerifyAddress func(remote net.Addr) bool
+
+	once       sync.Once
+	cfg        Config // settled
+	mem        *sessionstate.Budget
+	growth     *growth
+	unverified unverified
+	refusals   refusals
 
 	mu         sync.Mutex // guards the following
 	state      serverState
@@ -57,6 +82,7 @@ func (s *Server) init() {
 			s.mem = sessionstate.NewBudget(max(s.cfg.MaxServerMemory/4, 1), nil)
 		}
 		s.growth = newGrowth(s.cfg.MaxServerMemory)
+		s.unverified.most = s.cfg.UnverifiedHandshakes
 		s.conns = make(map[*conn]struct{})
 		s.transports = make(map[*quic.Transport]*quic.EarlyListener)
 		s.idle = make(chan struct{})
@@ -71,7 +97,7 @@ func (s *Server) Serve(pc net.PacketConn) error {
 	if s.TLSConfig == nil {
 		return errors.New("h3wt: Server without TLSConfig")
 	}
-	tr := &quic.Transport{Conn: pc}
+	tr := s.transport(pc)
 	quicConfig := s.ConfigureQUIC(s.QUICConfig)
 	// An early listener hands a connection out before the client's Finished,
 	// so that SETTINGS arrive a round trip earlier. It does not mean 0-RTT.
@@ -165,6 +191,10 @@ func (s *Server) serveConn(qc *quic.Conn) error {
 		return err
 	}
 	c.h3, c.raw = raw, raw
+	if err := s.admitConn(qc); err != nil {
+		raw.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") // stops http3's idle timer
+		return err
+	}
 	c.serveStreams()
 	<-qc.Context().Done()
 	raw.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") // stops http3's idle timer
