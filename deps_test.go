@@ -34,6 +34,7 @@ var rooms = []room{
 	{name: "."},
 	{name: "capsule"},
 	{name: "transport"},
+	{name: "metrics", imports: []string{"transport"}},
 	{name: "transport/transporttest", imports: []string{"transport", "golang.org/x/net/nettest"}},
 	{name: "internal/conformance"},
 	{name: "internal/gate"},

@@ -1,7 +1,5 @@
 package transport
 
-import "time"
-
 // A Side tells which end of a session or connection this is.
 type Side uint8
 
@@ -47,22 +45,4 @@ type Refusal struct {
 	Status int
 	// Limit is the limit that was reached, "" if the refusal has another reason.
 	Limit Limit
-}
-
-// Dialed is the outcome of a Dial.
-type Dialed struct {
-	// Protocol is the way that was taken, ProtocolUnknown if none was.
-	Protocol Protocol
-	// Elapsed is how long it took.
-	Elapsed time.Duration
-	// Fallbacks are the better ways that were not taken.
-	Fallbacks []Fallback
-	// Err is nil if there is a session.
-	Err error
-}
-
-// A Fallback is a way that a Dial did not take, and a stable word for why.
-type Fallback struct {
-	Protocol Protocol
-	Reason   string
 }
