@@ -113,6 +113,7 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 		x.release()
 		return nil, fmt.Errorf("h2wt: Upgrade: %w", err)
 	}
+	handshake.Keep(r.Context(), s.Context())
 	return s, nil
 }
 

@@ -322,12 +322,12 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOpti
 	if protocol != "" {
 		fields.Set(handshake.SelectedProtocol, format(protocol))
 	}
-	return q.accept(status, protocol, fields, opts)
+	return q.accept(r, status, protocol, fields, opts)
 }
 
 // accept sends the accepting response, with fields beside those of opts, and makes
 // the session.
-func (q *request) accept(status int, protocol string, fields http.Header, opts *transport.UpgradeOptions) (transport.Session, error) {
+func (q *request) accept(r *http.Request, status int, protocol string, fields http.Header, opts *transport.UpgradeOptions) (transport.Session, error) {
 	if !q.decide(requestAccepted) {
 		return nil, errors.New("h3wt: the request was answered before")
 	}
@@ -376,5 +376,6 @@ func (q *request) accept(status int, protocol string, fields http.Header, opts *
 	if closing {
 		s.Drain() // an error says that the session is over already
 	}
+	handshake.Keep(r.Context(), s.Context())
 	return s, nil
 }

@@ -82,6 +82,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 	})
 	s.add(c) // before it can end, which takes it out again
 	c.run()
+	handshake.Keep(r.Context(), c.sess.Context())
 	return c.sess, nil
 }
 

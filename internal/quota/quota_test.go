@@ -1,13 +1,11 @@
 package quota
 
 import (
-	"context"
 	"encoding/binary"
 	"net"
 	"net/netip"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -210,38 +208,6 @@ func TestConcurrentUse(t *testing.T) {
 	if tb.Open() != 0 || tb.rest.open != 0 {
 		t.Errorf("%d open, %d of the rest, after all were released", tb.Open(), tb.rest.open)
 	}
-}
-
-func TestKeep(t *testing.T) { synctest.Test(t, testKeep) }
-
-func testKeep(t *testing.T) {
-	tb := NewTable(Limits{Open: 2})
-	request := func() (context.Context, func()) {
-		h, v := tb.Take(client(1), epoch)
-		if v != Granted {
-			t.Fatal(v)
-		}
-		return WithHold(t.Context(), h)
-	}
-	_, returned := request()
-	returned()
-	if tb.Open() != 0 {
-		t.Error("a request that became no session holds on")
-	}
-	r, returned := request()
-	s, end := context.WithCancel(t.Context())
-	Keep(r, s)
-	Keep(r, t.Context()) // says nothing new
-	returned()
-	if tb.Open() != 1 {
-		t.Error("the session does not count once the handler returned")
-	}
-	end()
-	synctest.Wait() // it is released by a goroutine of its own
-	if tb.Open() != 0 {
-		t.Error("a session that has ended holds on")
-	}
-	Keep(t.Context(), t.Context()) // no hold: nothing happens
 }
 
 func TestVerdictString(t *testing.T) {
