@@ -45,6 +45,7 @@ var rooms = []room{
 	{name: "internal/sessionstate", imports: []string{"transport"}},
 	{name: "internal/hostile", imports: []string{"transport"}},
 	{name: "internal/quota", tests: []string{"transport", "internal/hostile"}},
+	{name: "internal/delivery", imports: []string{"transport"}},
 	{name: "internal/handshake", imports: []string{"transport", "github.com/dunglas/httpsfv", "golang.org/x/net/http/httpguts", "golang.org/x/net/idna"}},
 	{name: "internal/session",
 		imports: []string{"transport", "capsule", "internal/sessionstate", "internal/gate", "internal/deadline"},
@@ -70,7 +71,7 @@ var rooms = []room{
 	{name: "negotiate",
 		imports: []string{"transport", "h2wt", "h3wt", "wswt", "internal/handshake", "internal/sessionstate", "internal/quota", "internal/gate", "internal/deadline",
 			"github.com/quic-go/quic-go/...", "golang.org/x/net/...", "golang.org/x/sys/..."},
-		tests: []string{"internal/hostile", "transport/transporttest", "capsule", "internal/h2test", "internal/memconn", "internal/testcert"}},
+		tests: []string{"internal/hostile", "internal/delivery", "transport/transporttest", "capsule", "internal/h2test", "internal/memconn", "internal/testcert"}},
 	{name: "web/suite/server", imports: []string{"transport", "negotiate"}}, // a command of the tests of web
 	{name: "cmd/towpath", imports: []string{"transport", "negotiate", "github.com/alecthomas/kong"},
 		tests: []string{"internal/memconn", "internal/testcert"}},
