@@ -25,6 +25,11 @@ var (
 	// ErrNotWebTransport is returned by dialing when the server does not
 	// announce WebTransport. Nothing was requested from it.
 	ErrNotWebTransport = errors.New("towpath: the server does not offer WebTransport")
+	// ErrUnconfirmed is returned by CloseWithError when a stream had been finished
+	// with Close and the peer did not confirm the session's end within
+	// Config.CloseTimeout, or the connection broke meanwhile: everything was
+	// handed to the transport, and what came last may never have arrived.
+	ErrUnconfirmed = errors.New("towpath: session closed, and the peer did not confirm it: what was sent last may be lost")
 )
 
 // A SessionError says how a session ended. It matches [net.ErrClosed].

@@ -50,7 +50,10 @@ type Session interface {
 	// The reason is cut to 1,024 bytes at a UTF-8 boundary. Streams already
 	// finished with Close are flushed first, for at most [Config.CloseTimeout];
 	// what could not be handed to the transport by then is reported as
-	// [*UnsentError]. Only the first call counts; a later one returns nil.
+	// [*UnsentError]. It waits as long again for the peer's answer, without
+	// which it returns [ErrUnconfirmed] if streams had been finished. With a CloseTimeout
+	// of none it waits for neither, and reports only what it knows. Only the first
+	// call counts; a later one returns nil.
 	CloseWithError(code SessionErrorCode, reason string) error
 	// Context ends when the session ends. Its cause is the *SessionError.
 	Context() context.Context

@@ -100,11 +100,14 @@ type Session struct {
 	flushLeft int                     // how many of them
 	cut       bool                    // CloseWithError dropped the end of a finished stream
 	unsent    uint64                  // bytes of finished streams that it dropped
-	closing   capsule.CloseSession    // to be sent in Closing
-	closePut  bool                    // it was given to the carrier, or a part of it
-	answering bool                    // our END_STREAM is due or sent as an answer
-	timer     *time.Timer             // bounds the closing
-	bound     int                     // counts timers, so that an overtaken one does nothing
+	finished  bool                    // a stream was finished with Close
+	// unconfirmed says that an own close was begun and ended without an answer.
+	unconfirmed bool
+	closing     capsule.CloseSession // to be sent in Closing
+	closePut    bool                 // it was given to the carrier, or a part of it
+	answering   bool                 // our END_STREAM is due or sent as an answer
+	timer       *time.Timer          // bounds the closing
+	bound       int                  // counts timers, so that an overtaken one does nothing
 
 	after after // what is to be done once the lock is free
 	idle  bool  // Fill returned nothing, so the carrier waits for Wake

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -80,13 +81,15 @@ func (s *Session) timeUp(bound int) {
 		return
 	}
 	// The peer does not answer, or gives no window (H2-182).
+	s.unconfirmedLocked()
 	s.after.add(afterCancel)
 	s.enterLocked(sessionstate.EventAbort)
 }
 
 // CloseWithError implements transport.Session. It returns once the peer has
-// answered. It waits at most Config.CloseTimeout for finished streams to be
-// flushed and, from then, at most Config.CloseTimeout for the answer.
+// answered, or its connection broke. It waits at most Config.CloseTimeout for
+// finished streams to be flushed and, from then, at most Config.CloseTimeout for
+// the answer.
 func (s *Session) CloseWithError(code transport.SessionErrorCode, reason string) error {
 	if !s.StartClose(code, reason) {
 		return nil
@@ -96,10 +99,21 @@ func (s *Session) CloseWithError(code transport.SessionErrorCode, reason string)
 	}
 	s.mu.Lock()
 	defer s.unlock()
-	if s.cut {
+	switch {
+	case s.cut:
 		return &transport.UnsentError{Bytes: s.unsent}
+	case s.unconfirmed && s.finished:
+		return transport.ErrUnconfirmed
 	}
 	return nil
+}
+
+// unconfirmedLocked notes that an own close will have no answer. What is sent is
+// in order, so an answer would mean that all of it had arrived.
+func (s *Session) unconfirmedLocked() {
+	if s.life == sessionstate.Closing || s.life == sessionstate.CloseSent {
+		s.unconfirmed = true
+	}
 }
 
 // StartClose does what CloseWithError does without waiting, for a carrier's
@@ -279,6 +293,10 @@ func (s *Session) End() {
 func (s *Session) Lost(err error) {
 	s.mu.Lock()
 	defer s.unlock()
+	// Some peers answer with a reset of the stream.
+	if reset, ok := errors.AsType[*transport.ResetError](err); !ok || reset.Connection {
+		s.unconfirmedLocked()
+	}
 	s.dropUnsentLocked()
 	s.endLocked(&transport.SessionError{Remote: true, Err: err})
 	s.dropStreamsLocked()
@@ -292,6 +310,7 @@ func (s *Session) Lost(err error) {
 func (s *Session) Abort(err error) {
 	s.mu.Lock()
 	defer s.unlock()
+	s.unconfirmedLocked()
 	s.dropUnsentLocked()
 	s.endLocked(&transport.SessionError{Err: err})
 	s.dropStreamsLocked()

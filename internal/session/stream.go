@@ -161,6 +161,7 @@ func (st *stream) close() error {
 	}
 	st.send.told = true
 	if st.send.on(sendEventClose) == accepted {
+		s.finished = true
 		s.readyLocked(st)
 		if st.writable != nil {
 			signal(st.writable) // a Write that waits fails

@@ -1,0 +1,60 @@
+package session
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/towpath-go/towpath/transport"
+)
+
+// What was handed to the carrier may still be lost with the network. Without
+// the peer's answer nobody can say that it was not, so CloseWithError says that.
+func TestCloseUnconfirmed(t *testing.T) {
+	errNetwork := errors.New("the connection broke")
+	for _, c := range []struct {
+		name string
+		end  func(*tester) // what happens once WT_CLOSE_SESSION is out
+		want error
+		took time.Duration
+	}{
+		{"no answer", func(*tester) {}, transport.ErrUnconfirmed, transport.DefaultCloseTimeout},
+		{"the connection breaks", func(t *tester) { t.s.Lost(errNetwork) }, transport.ErrUnconfirmed, 0},
+		{"the connection is ended here", func(t *tester) { t.s.Abort(errNetwork) }, transport.ErrUnconfirmed, 0},
+		{"an answer", func(t *tester) { t.s.End() }, nil, 0},
+		{"a reset of the stream as the answer", func(t *tester) { t.s.Lost(&transport.ResetError{Code: 9}) }, nil, 0},
+		{"an answer, and then the connection breaks", func(t *tester) { t.s.End(); t.s.Lost(errNetwork) }, nil, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *tester) {
+				st := t.openUni()
+				t.send(st, "0123456789")
+				t.ok(st.Close())
+				start := time.Now()
+				closing := runAsync(t, func() error { return t.s.CloseWithError(9, "") })
+				for !t.ended {
+					t.fill()
+				}
+				closing.wantWaiting("the peer has not answered")
+				c.end(t)
+				if err := closing.result(); err != c.want {
+					t.Fatalf("CloseWithError: %v, want %v", err, c.want)
+				}
+				if took := time.Since(start); took != c.took {
+					t.Fatalf("it took %v, want %v", took, c.took)
+				}
+				t.wantClosed(9, "", false)
+			}, peerAllows(InitialLimits{MaxData: 100, MaxStreamDataUni: 100, MaxStreamsUni: 1}))
+		})
+	}
+	t.Run("no stream was finished, so nothing was promised", func(t *testing.T) {
+		bubble(t, func(t *tester) {
+			t.send(t.openUni(), "0123456789")
+			closing := runAsync(t, func() error { return t.s.CloseWithError(9, "") })
+			for !t.ended {
+				t.fill()
+			}
+			t.ok(closing.result())
+		}, peerAllows(InitialLimits{MaxData: 100, MaxStreamDataUni: 100, MaxStreamsUni: 1}))
+	})
+}
