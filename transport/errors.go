@@ -34,16 +34,17 @@ var (
 
 // A SessionError says how a session ended. It matches [net.ErrClosed].
 type SessionError struct {
-	// Code and Reason are the application's, 0 and "" if there were none.
-	// Reason came from the peer if Remote is set; Error escapes it.
+	// Code and Reason are what the close said: the application's, 0 and "idle"
+	// of [Config.IdleTimeout], 0 and "" if nothing was said. Reason came from the
+	// peer if Remote is set; Error escapes it.
 	Code   SessionErrorCode
 	Reason string
 	// Remote says that the peer, or the network, ended the session.
 	Remote bool
 	// Err is nil if an application closed the session: with a code, or
-	// cleanly without one. Otherwise it says what broke the session: a
-	// [*ProtocolError], a [*ResetError], a [*DialectError], or the connection's
-	// error.
+	// cleanly without one. Otherwise it says what ended the session: a
+	// [*ProtocolError], a [*LimitError], a [*ResetError], a [*DialectError], or
+	// the connection's error.
 	Err error
 }
 

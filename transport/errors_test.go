@@ -39,6 +39,22 @@ func TestErrorRules(t *testing.T) {
 			t.Error("does not match errors.ErrUnsupported")
 		}
 	})
+	t.Run("a reached limit shows through what wraps it", func(t *testing.T) {
+		for _, err := range []error{
+			&LimitError{Limit: LimitSessionIdle, Reason: "no data for 30s"},
+			&ProtocolError{Violation: ViolationExcess, Limit: LimitSessionIdle},
+		} {
+			got, ok := ReachedLimit(fmt.Errorf("wrapped: %w", &SessionError{Reason: "idle", Err: err}))
+			if !ok || got != LimitSessionIdle {
+				t.Errorf("%T: %q, %t", err, got, ok)
+			}
+		}
+		for _, err := range []error{nil, ended, &ProtocolError{Violation: ViolationMalformed}} {
+			if got, ok := ReachedLimit(err); ok {
+				t.Errorf("%v tells of limit %q", err, got)
+			}
+		}
+	})
 	t.Run("not processed shows its cause", func(t *testing.T) {
 		if !errors.Is(&NotProcessedError{Err: ended}, net.ErrClosed) {
 			t.Error("does not unwrap")
@@ -57,6 +73,8 @@ func TestErrorTexts(t *testing.T) {
 		{&SessionError{Remote: true}, `towpath: session closed by the peer with code 0`},
 		{&SessionError{Remote: true, Err: &ProtocolError{Violation: ViolationFlowControl, Reason: "too much"}},
 			`towpath: session ended: WT_FLOW_CONTROL_ERROR: too much`},
+		{&SessionError{Reason: "idle", Err: &LimitError{Limit: LimitSessionIdle, Reason: "no data for 30s"}},
+			`towpath: session ended: session-idle: no data for 30s`},
 		{&StreamError{StreamID: 4, Code: 0xffffffff, Remote: true}, `towpath: stream 4 aborted by the peer with code 4294967295`},
 		{&StreamError{StreamID: 4, NoCode: true}, `towpath: stream 4 aborted locally without a code`},
 		{&ResetError{Protocol: HTTP3, Code: 0x10c, Name: "H3_REQUEST_CANCELLED"}, `h3 stream reset with H3_REQUEST_CANCELLED`},

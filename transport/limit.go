@@ -60,3 +60,15 @@ func ReachedLimit(err error) (Limit, bool) {
 	}
 	return "", false
 }
+
+// A LimitError says that a limit of this side ended a session or a connection
+// although the peer broke no rule.
+type LimitError struct {
+	Limit  Limit
+	Reason string // for logs
+}
+
+func (e *LimitError) Error() string { return string(e.Limit) + ": " + e.Reason }
+
+// ReachedLimit returns Limit; see [ReachedLimit].
+func (e *LimitError) ReachedLimit() Limit { return e.Limit }

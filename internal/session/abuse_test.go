@@ -84,7 +84,7 @@ func TestFloods(t *testing.T) {
 			if got := t.flood(100, constant(capsule.Padding{})); got != 4 {
 				t.Fatalf("ended at number %d, want 4", got)
 			}
-		}, func(p *Params) { p.Limits.Glitches = Rate{Burst: 3, PerSecond: 1} })
+		}, func(p *Params) { p.Config.Floods.Glitches = transport.Rate{Burst: 3, PerSecond: 1} })
 	})
 	t.Run("DS-17 credit returned for what is sent is no flood", func(t *testing.T) {
 		bubble(t, func(t *tester) {

@@ -44,9 +44,11 @@ func (s *Session) droppedLocked(where eventKind) {
 		default:
 			s.stats.DatagramsDroppedIncoming++
 		}
-		if s.traced(where) {
-			s.eventLocked(event{what: where, value: uint64(d.Size), age: d.Age})
+		why := droppedFull
+		if d.Expired {
+			why = droppedOld
 		}
+		s.noteLocked(event{what: where, text: why, value: uint64(d.Size), age: d.Age})
 	}
 	s.drops = s.drops[:0]
 }
@@ -95,15 +97,21 @@ func (r *reader) Datagram(size uint64) (accept bool, err error) {
 		return false, nil
 	}
 	s.stats.DatagramsReceived++
-	if size < tinyDatagram {
-		if err := s.abuse.tinyDatagram(r.now); err != nil {
+	s.trafficLocked(r.now)
+	if size < sessionstate.TinyDatagram {
+		if err := s.abuse.TinyDatagram(r.now); err != nil {
 			return false, err
 		}
 	}
 	if size > uint64(s.cfg.MaxDatagramSize) {
 		// RFC 9297 section 3.5: too large is dropped, unseen.
-		s.drops = append(s.drops[:0], sessionstate.Drop{Size: int(min(size, 1<<30))})
-		s.droppedLocked(eventDroppedIncoming)
+		s.stats.DatagramsDroppedIncoming++
+		s.noteLocked(event{what: eventDroppedIncoming, text: droppedSize, value: min(size, 1<<30)})
+		return false, nil
+	}
+	if !s.datagramRate.Charge(r.now) {
+		s.stats.DatagramsThrottled++
+		s.noteLocked(event{what: eventDroppedIncoming, text: droppedRate, value: size})
 		return false, nil
 	}
 	r.size = size
@@ -123,7 +131,7 @@ func (r *reader) DatagramData(p []byte, last bool) error {
 		r.datagram = make([]byte, 0, max(len(p), 1)) // not nil even when empty
 	}
 	r.datagram = append(r.datagram, p...)
-	s.abuse.received(len(p))
+	s.abuse.Received(len(p))
 	s.chargeLocked(len(r.datagram) - before)
 	if !last {
 		return nil
@@ -169,7 +177,8 @@ func (f *filler) fillDatagrams() bool {
 		_, _, s.drops = q.Pop(f.now, s.drops[:0])
 		s.chargeLocked(-len(p))
 		s.stats.DatagramsSent++
-		s.abuse.sent(len(h) + len(p))
+		s.trafficLocked(f.now)
+		s.abuse.Sent(len(h) + len(p))
 		f.put(h)
 		f.putTail(p)
 		if f.room() == 0 {

@@ -301,7 +301,7 @@ func (s *Session) dropHeldLocked() {
 // finLocked ends a receiving part by FIN.
 func (s *Session) finLocked(st *stream) {
 	must(st.recv.on(recvEventFin))
-	s.abuse.endedCleanly()
+	s.abuse.EndedCleanly()
 	if st.readable != nil {
 		signal(st.readable)
 	}

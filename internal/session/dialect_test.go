@@ -324,7 +324,7 @@ func TestDialectSwitch(t *testing.T) {
 			p.wantAlive("one is allowed, and one was paid for")
 			p.writeCapsule(capsule.ResetStream{StreamID: 18})
 			p.wantViolation("the third", transport.ViolationExcess)
-		}, func(p *Params) { p.Limits.Resets = Rate{Burst: 1, PerSecond: 1} })
+		}, func(p *Params) { p.Config.Floods.Resets = transport.Rate{Burst: 1, PerSecond: 1} })
 	})
 	t.Run("H2-126 a cancelled stream goes on being discarded", func(t *testing.T) {
 		learning(t, capsule.Draft15, func(p *pupil) {

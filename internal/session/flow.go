@@ -17,7 +17,7 @@ func (s *Session) consumeLocked(n int) {
 		return
 	}
 	s.window.Consume(uint64(n))
-	if s.err == nil && s.window.Due() {
+	if s.err == nil && s.window.Due() && !s.pacing.withheld {
 		s.wakeLocked()
 	}
 }

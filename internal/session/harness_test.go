@@ -30,6 +30,8 @@ type tester struct {
 	dgram   []byte
 	ended   bool // Fill said so
 	sent    int  // bytes that Fill gave
+
+	openBefore transport.SendStream // one that a script keeps
 }
 
 // How WT_STREAM, DATAGRAM and PADDING look in a script; the other capsules are

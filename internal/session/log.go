@@ -3,8 +3,10 @@ package session
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"time"
 
+	"github.com/towpath-go/towpath/capsule"
 	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -33,30 +35,62 @@ type after struct {
 	violation transport.Violation
 	reason    string
 	ended     *transport.SessionError
+	stats     transport.Stats // when it ended
 	events    []event
 	effects   []*sessionstate.Effect
 }
 
 func (a *after) add(f afterFlag) { a.flags |= f }
 
-// An event is a call of a Trace function or a log line that is due.
+// An event is a call of a Trace function or a log line that is due. What its
+// fields mean depends on its kind.
 type event struct {
-	what  eventKind
-	text  string // printed capsule, or what is blocked
-	value uint64 // limit, stream ID, or size
-	age   time.Duration
+	what    eventKind
+	capsule capsule.Capsule // that was sent or received
+	text    string          // why a datagram was dropped; evidence of a dialect
+	on      blockedOn
+	id      uint64        // stream
+	value   uint64        // limit, size, code, or dialect
+	age     time.Duration // of a datagram; how long credit is withheld
+	remote  bool          // the peer did it
 }
 
 type eventKind uint8
 
 const (
-	eventSent eventKind = iota
-	eventReceived
-	eventBlocked
-	eventDroppedOutgoing
-	eventDroppedIncoming
-	eventStream
-	eventDialect
+	eventSent             eventKind = iota // capsule
+	eventReceived                          // capsule
+	eventBlocked                           // on, value; id if on is onStream
+	eventDroppedOutgoing                   // text, value, age
+	eventDroppedIncoming                   // text, value, age
+	eventOpened                            // id, remote
+	eventReset                             // the receiving part; id, value
+	eventSendAborted                       // id, value, remote
+	eventReadingCancelled                  // id, value
+	eventThrottled                         // age
+	eventDialect                           // value, text
+)
+
+// A blockedOn says whose credit sending stopped for.
+type blockedOn uint8
+
+const (
+	onSession blockedOn = iota
+	onStream
+	onStreams
+)
+
+// String returns what Trace.Blocked is told.
+func (b blockedOn) String() string {
+	return [...]string{"session", "stream", "streams"}[b]
+}
+
+// Why a datagram was dropped.
+const (
+	droppedFull = "queue full"
+	droppedOld  = "too old"
+	droppedSize = "too large"
+	droppedRate = "rate"
 )
 
 // unlock frees the session's lock and does what is due.
@@ -85,7 +119,7 @@ func (s *Session) unlock() {
 	}
 	if a.ended != nil {
 		if s.logs(levelSession) {
-			s.log.Log(context.Background(), levelSession, "session ended", "session", s.id(), "error", endedText(a.ended))
+			s.logEnd(a.ended, a.stats)
 		}
 		if s.trace.Closed != nil {
 			s.trace.Closed(a.ended)
@@ -98,39 +132,72 @@ func (s *Session) logs(l slog.Level) bool {
 	return s.log != nil && s.log.Enabled(context.Background(), l)
 }
 
-// id is the session ID for logs; it never changes.
-func (s *Session) id() uint64 { return s.info.ID }
+// logAt logs an event of the session.
+func (s *Session) logAt(l slog.Level, what string, attrs ...slog.Attr) {
+	attrs = append([]slog.Attr{slog.Uint64("session", s.info.ID)}, attrs...)
+	s.log.LogAttrs(context.Background(), l, what, attrs...)
+}
+
+func (s *Session) logOpened(d transport.Dialect) {
+	attrs := []slog.Attr{slog.String("transport", s.info.Protocol.String())}
+	if s.info.RemoteAddr != nil {
+		attrs = append(attrs, slog.String("remote", s.info.RemoteAddr.String()))
+	}
+	if p := s.info.ApplicationProtocol; p != "" {
+		attrs = append(attrs, slog.String("protocol", p))
+	}
+	s.logAt(levelSession, "session opened", append(attrs, slog.String("dialect", d.String()))...)
+}
+
+func (s *Session) logEnd(end *transport.SessionError, stats transport.Stats) {
+	attrs := []slog.Attr{
+		slog.Duration("duration", time.Since(s.began)),
+		slog.Uint64("code", uint64(end.Code)),
+		slog.Bool("remote_close", end.Remote),
+	}
+	if end.Reason != "" {
+		attrs = append(attrs, slog.String("reason", escaped(end.Reason)))
+	}
+	if limit, ok := transport.ReachedLimit(end); ok {
+		attrs = append(attrs, slog.String("limit", string(limit)))
+	}
+	if end.Err != nil {
+		attrs = append(attrs, slog.String("error", escaped(end.Err.Error())))
+	}
+	s.logAt(levelSession, "session ended", append(attrs,
+		slog.Uint64("bytes_sent", stats.BytesSent), slog.Uint64("bytes_received", stats.BytesReceived),
+		slog.Uint64("streams_opened", stats.StreamsOpened), slog.Uint64("streams_accepted", stats.StreamsAccepted))...)
+}
+
+// escaped is text of the peer with nothing in it that a terminal obeys.
+func escaped(text string) string {
+	q := strconv.QuoteToGraphic(text)
+	return q[1 : len(q)-1]
+}
 
 // report makes the calls for one event.
 func (s *Session) report(e event) {
-	var line string
 	switch e.what {
 	case eventSent:
-		line = "capsule sent"
 		if s.trace.CapsuleSent != nil {
-			s.trace.CapsuleSent(e.text)
+			s.trace.CapsuleSent(e.capsule.String())
 		}
 	case eventReceived:
-		line = "capsule received"
 		if s.trace.CapsuleReceived != nil {
-			s.trace.CapsuleReceived(e.text)
+			s.trace.CapsuleReceived(e.capsule.String())
 		}
 	case eventBlocked:
-		line = "blocked"
 		if s.trace.Blocked != nil {
-			s.trace.Blocked(e.text, e.value)
+			s.trace.Blocked(e.on.String(), e.value)
 		}
 	case eventDroppedOutgoing, eventDroppedIncoming:
-		line = "datagram dropped"
 		if s.trace.DatagramDropped != nil {
 			s.trace.DatagramDropped(e.what == eventDroppedOutgoing, int(e.value), e.age)
 		}
-	case eventStream:
-		line = "stream"
 	case eventDialect:
 		d := transport.Dialect(e.value)
 		if s.logs(levelSession) {
-			s.log.Log(context.Background(), levelSession, "dialect learned", "session", s.id(), "dialect", d.String(), "evidence", e.text)
+			s.logAt(levelSession, "dialect learned", slog.String("dialect", d.String()), slog.String("evidence", e.text))
 		}
 		if s.trace.DialectLearned != nil {
 			s.trace.DialectLearned(d, e.text)
@@ -138,13 +205,51 @@ func (s *Session) report(e event) {
 		return
 	}
 	if s.debug {
-		s.log.Log(context.Background(), levelCapsule, line, "session", s.id(), "what", e.text, "value", e.value)
+		s.logEvent(e)
 	}
 }
 
-// traced reports whether anybody sees events of a kind, so that their text need
-// not be made for nobody. Whether the logger takes levelCapsule is asked once,
-// when the session begins: a logger is not called under the lock.
+// logEvent logs one event. The names and keys are described in docs/watching.md.
+func (s *Session) logEvent(e event) {
+	stream := slog.Uint64("stream", e.id)
+	code := slog.Uint64("code", e.value)
+	remote := slog.Bool("by_peer", e.remote)
+	switch e.what {
+	case eventSent:
+		s.logAt(levelCapsule, "capsule sent", slog.String("capsule", e.capsule.String()))
+	case eventReceived:
+		s.logAt(levelCapsule, "capsule received", slog.String("capsule", e.capsule.String()))
+	case eventBlocked:
+		attrs := []slog.Attr{slog.String("on", e.on.String()), slog.Uint64("maximum", e.value)}
+		if e.on == onStream {
+			attrs = append(attrs, stream)
+		}
+		s.logAt(levelCapsule, "blocked", attrs...)
+	case eventDroppedOutgoing, eventDroppedIncoming:
+		attrs := []slog.Attr{slog.Bool("outgoing", e.what == eventDroppedOutgoing), slog.String("reason", e.text), slog.Uint64("size", e.value)}
+		switch e.text {
+		case droppedFull, droppedOld:
+			attrs = append(attrs, slog.Duration("age", e.age))
+		case droppedRate:
+			attrs = append(attrs, slog.String("limit", string(transport.LimitDatagramRate)))
+		}
+		s.logAt(levelCapsule, "datagram dropped", attrs...)
+	case eventOpened:
+		s.logAt(levelCapsule, "stream opened", stream, remote)
+	case eventReset:
+		s.logAt(levelCapsule, "stream reset", stream, code)
+	case eventSendAborted:
+		s.logAt(levelCapsule, "sending aborted", stream, code, remote)
+	case eventReadingCancelled:
+		s.logAt(levelCapsule, "reading cancelled", stream, code)
+	case eventThrottled:
+		s.logAt(levelCapsule, "credit withheld", slog.String("limit", string(transport.LimitByteRate)), slog.Duration("for", e.age))
+	}
+}
+
+// traced reports whether anybody sees events of a kind, so that they need not be
+// noted for nobody. Whether the logger takes levelCapsule is asked once, when the
+// session begins: a logger is not called under the lock.
 func (s *Session) traced(k eventKind) bool {
 	if s.debug {
 		return true
@@ -163,6 +268,24 @@ func (s *Session) traced(k eventKind) bool {
 }
 
 func (s *Session) eventLocked(e event) { s.after.events = append(s.after.events, e) }
+
+// noteLocked notes an event if anybody sees it.
+func (s *Session) noteLocked(e event) {
+	if s.traced(e.what) {
+		s.eventLocked(e)
+	}
+}
+
+// blockedLocked counts and notes that sending stopped for want of credit. St is
+// the stream that it stopped on, nil if it is not one alone.
+func (s *Session) blockedLocked(on blockedOn, st *stream, limit uint64) {
+	s.stats.Stalls++
+	e := event{what: eventBlocked, on: on, value: limit}
+	if st != nil {
+		e.id = st.id
+	}
+	s.noteLocked(e)
+}
 
 // wakeLocked has the carrier told that Fill has something, if it waits for it.
 func (s *Session) wakeLocked() {

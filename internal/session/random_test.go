@@ -43,6 +43,9 @@ type flow struct {
 	ended         bool // the reader saw the end
 }
 
+// unlimited switches a bound of transport.Floods off.
+var unlimited = transport.Rate{PerSecond: -1}
+
 // at is the byte at a position of a flow.
 func at(id uint64, pos int) byte { return byte(pos*7 + pos>>8 + int(id)*31) }
 
@@ -70,6 +73,9 @@ func newWorld(t testing.TB, program []byte, speak tongue) *world {
 			InitialStreamWindow:   small(1), InitialSessionWindow: small(2),
 			StreamSendBuffer:      []int{1, 10, 1000, 70_000}[w.next()%4],
 			IncomingDatagramQueue: 4000, OutgoingDatagramQueue: 4000, // more than a program can send
+			Floods: transport.Floods{ // a program has no time to spend
+				Glitches: unlimited, Resets: unlimited, Control: unlimited, TinyDatagrams: unlimited,
+			},
 		}
 		limits[i] = limitsOf(&configs[i])
 		switch w.next() % 4 { // published below what Config allows
@@ -85,9 +91,6 @@ func newWorld(t testing.TB, program []byte, speak tongue) *world {
 		w.sides[i].s = New(Params{
 			Client: i == 0, Dialect: speak.dialect, Parity: speak.parity, Config: &configs[i], Local: limits[i], Peer: limits[1-i], Carrier: c,
 			Budget: sessionstate.NewBudget(1<<40, nil),
-			Limits: Limits{ // a program has no time to spend
-				Glitches: Rate{1e9, 1e9}, Resets: Rate{1e9, 1e9}, Control: Rate{1e9, 1e9}, TinyDatagrams: Rate{1e9, 1e9},
-			},
 		})
 	}
 	w.rules = newRules(t, limits, speak)

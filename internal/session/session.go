@@ -64,8 +64,6 @@ type Params struct {
 	// recognised another Towpath endpoint says DialectDraft15 where its Config
 	// says DialectAuto.
 	Dialect transport.Dialect
-	// Limits bound abuse by the peer.
-	Limits Limits
 }
 
 // A Session is one WebTransport session over one ordered stream of bytes. It
@@ -84,6 +82,7 @@ type Session struct {
 	trace   transport.Trace
 	log     *slog.Logger // nil means silence
 	debug   bool         // log takes levelCapsule
+	began   time.Time
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	drained chan struct{} // closed once the peer asked to wind down
@@ -129,6 +128,8 @@ type Session struct {
 	window      sessionstate.ReceiveWindow // level 4, from the peer
 	blockedData uint64                     // limit of the peer's last WT_DATA_BLOCKED, plus one
 	starved     bool                       // credit is withheld: the budget is full
+	pacing      pacing
+	idling      idling
 
 	holder  *sessionstate.Holder
 	held    int // bytes of memory held
@@ -137,7 +138,9 @@ type Session struct {
 	outgoing outgoing
 	received *sessionstate.DatagramQueue
 	drops    []sessionstate.Drop // scratch
-	abuse    abuse
+	// datagramRate is nil if there is no limit.
+	datagramRate *sessionstate.FloodGuard
+	abuse        sessionstate.Floods
 }
 
 var _ transport.Session = (*Session)(nil)
@@ -145,8 +148,8 @@ var _ transport.Session = (*Session)(nil)
 // New returns an open session. The caller gives it the bytes that arrive, and
 // asks it for bytes once it has something to carry them with.
 func New(p Params) *Session {
-	now := time.Now()
 	s := &Session{
+		began:   time.Now(),
 		client:  p.Client,
 		cfg:     p.Config.WithDefaults(),
 		carrier: p.Carrier,
@@ -159,9 +162,13 @@ func New(p Params) *Session {
 		arrived: make(chan struct{}, 1),
 		idle:    true,
 		streams: make(map[uint64]*stream),
-		abuse:   newAbuse(p.Limits, now),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.abuse = sessionstate.NewFloods(s.began, s.cfg.Floods)
+	s.pacing.pace = sessionstate.NewPace(s.began, s.cfg.IncomingByteRate)
+	if s.cfg.IncomingDatagramRate.PerSecond > 0 {
+		s.datagramRate = sessionstate.NewRateGuard(s.began, s.cfg.IncomingDatagramRate, transport.Rate{})
+	}
 	if s.budget == nil {
 		s.budget = sessionstate.NewBudget(sessionstate.DefaultConnectionBudget, nil)
 	}
@@ -199,9 +206,10 @@ func New(p Params) *Session {
 	s.announceStreamsLocked(bidi)
 	s.announceStreamsLocked(uni)
 	s.after = after{} // Fill has not been asked yet, so nobody is to be woken
+	s.watchIdleLocked(s.began)
 	s.mu.Unlock()
 	if s.logs(levelSession) {
-		s.log.Log(context.Background(), levelSession, "session opened", "session", s.id(), "protocol", s.info.Protocol.String(), "dialect", p.Dialect.String())
+		s.logOpened(p.Dialect)
 	}
 	return s
 }
@@ -209,7 +217,7 @@ func New(p Params) *Session {
 // overBudget ends the session because it holds the most memory of those that
 // share a budget, and that is used up.
 func (s *Session) overBudget() {
-	s.Abort(&transport.ProtocolError{Violation: transport.ViolationExcess, Reason: "memory budget used up"})
+	s.Abort(&transport.ProtocolError{Violation: transport.ViolationExcess, Reason: "memory budget used up", Limit: transport.LimitMemory})
 }
 
 // Info implements transport.Session.

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/towpath-go/towpath/capsule"
@@ -126,11 +125,16 @@ func (s *Session) StartClose(code transport.SessionErrorCode, reason string) boo
 	if s.err != nil {
 		return false
 	}
-	s.closing = capsule.CloseSession{ErrorCode: uint32(code), Message: reason}
-	s.endLocked(&transport.SessionError{Code: code, Reason: reason})
+	s.startCloseLocked(&transport.SessionError{Code: code, Reason: reason})
+	return true
+}
+
+// startCloseLocked ends an open session from here, and tells the peer.
+func (s *Session) startCloseLocked(err *transport.SessionError) {
+	s.closing = capsule.CloseSession{ErrorCode: uint32(err.Code), Message: err.Reason}
+	s.endLocked(err)
 	s.enterLocked(sessionstate.EventClose)
 	s.flushLocked()
-	return true
 }
 
 // flushLocked leaves in the session only what is to be flushed.
@@ -205,10 +209,11 @@ func (s *Session) endLocked(err *transport.SessionError) {
 	// Under the lock, so that whoever learns of the end from a method finds the
 	// context ended too. The context package runs no foreign code here.
 	s.cancel(err)
-	s.after.ended = err
+	s.stopTimersLocked()
 	s.stats.DatagramsDroppedIncoming += uint64(s.received.Len())
 	s.chargeLocked(-s.received.Clear() - len(s.reader.datagram))
 	s.reader.datagram, s.reader.stream = nil, nil
+	s.after.ended, s.after.stats = err, s.stats
 	s.dropHeldLocked()
 	for _, st := range s.streams {
 		if st.recv.state == recvHeld && !s.doubtsEndsLocked() {
@@ -330,11 +335,3 @@ func (s *Session) Context() context.Context { return s.ctx }
 // Done is closed once both directions of the stream below are over for the
 // session: nothing comes from Fill, and Data is ignored.
 func (s *Session) Done() <-chan struct{} { return s.closed }
-
-// endedText is the printed end of a session, with the peer's text escaped.
-func endedText(e *transport.SessionError) string {
-	if e.Err != nil {
-		return strconv.QuoteToGraphic(e.Err.Error())
-	}
-	return e.Error()
-}

@@ -28,11 +28,11 @@ func (f *filler) fillControl() bool {
 		o.drain.TakeDue()
 		f.sent(c)
 	}
-	if s.window.Due() && !s.starved {
+	if s.window.Due() && !s.starved && !s.pacing.withheld {
 		if f.room() < maxControl && f.n > 0 {
 			return false
 		}
-		if limit, ok := s.window.Update(f.time(), s.rtt, s.pressureLocked()); ok {
+		if limit, ok := s.updateWindowLocked(f.time()); ok {
 			c := capsule.MaxData{MaximumData: limit}
 			f.control(c.Append(buf[:0]))
 			f.sent(c)
@@ -195,11 +195,9 @@ func (f *filler) fillStream(st *stream, buf []byte) bool {
 			s.dialect.behind(h)
 			c := capsule.StreamDataBlocked{StreamID: st.id, MaximumStreamData: limit}
 			f.put(c.Append(buf))
-			s.abuse.sent(maxControl)
+			s.abuse.Sent(maxControl)
 			f.sent(c)
-			if s.traced(eventBlocked) {
-				s.eventLocked(event{what: eventBlocked, text: "stream", value: limit})
-			}
+			s.blockedLocked(onStream, st, limit)
 		}
 	}
 	return true

@@ -120,7 +120,7 @@ func (r *reader) Stream(id uint64, fin bool, size uint64) error {
 	if size == 0 && !fin && (s.isLocal(id) || id>>2 < opened) && !(first && s.dialect.reading.tolerant()) {
 		// draft-ietf-webtrans-http2 "WT_STREAM Capsule": an empty one is to
 		// open the stream or to end it. Peers of older drafts begin with one.
-		if err := s.abuse.glitch(r.now, "empty WT_STREAM"); err != nil {
+		if err := s.abuse.Glitch(r.now, "empty WT_STREAM"); err != nil {
 			return err
 		}
 	}
@@ -130,7 +130,7 @@ func (r *reader) Stream(id uint64, fin bool, size uint64) error {
 	if err := s.window.Receive(size); err != nil {
 		return err
 	}
-	if s.window.Due() {
+	if s.window.Due() && !s.pacing.withheld {
 		s.wakeLocked() // what is left of the window may be too little to wait for more
 	}
 	r.stream = st
@@ -150,7 +150,7 @@ func (r *reader) straggler(fin bool, size uint64) error {
 	case fin:
 		s.unanswered--
 	case size == 0:
-		return s.abuse.glitch(r.now, "empty WT_STREAM")
+		return s.abuse.Glitch(r.now, "empty WT_STREAM")
 	}
 	return nil
 }
@@ -170,7 +170,10 @@ func (r *reader) learnFin(st *stream, fin bool, size uint64) (bool, error) {
 func (r *reader) StreamData(p []byte, last bool) error {
 	s, st := r.s, r.stream
 	s.stats.BytesReceived += uint64(len(p))
-	s.abuse.received(len(p))
+	s.abuse.Received(len(p))
+	if len(p) > 0 {
+		s.trafficLocked(r.now)
+	}
 	switch {
 	case s.err != nil || st == nil:
 		r.stream = nil
@@ -212,8 +215,7 @@ func (r *reader) Control(c capsule.Capsule) error {
 	if s.traced(eventReceived) {
 		// The calls are made at once and not kept for later, so that their
 		// number is not bounded by the size of a packet.
-		text := c.String()
-		s.eventLocked(event{what: eventReceived, text: text})
+		s.eventLocked(event{what: eventReceived, capsule: c})
 		s.unlock()
 		s.mu.Lock()
 		if !s.life.Flowing() {
@@ -232,11 +234,11 @@ func (r *reader) Control(c capsule.Capsule) error {
 		return r.closeSession(c)
 	case capsule.DrainSession:
 		if !s.drainLocked() {
-			return s.abuse.glitch(r.now, "repeated WT_DRAIN_SESSION")
+			return s.abuse.Glitch(r.now, "repeated WT_DRAIN_SESSION")
 		}
 		return nil
 	}
-	if err := s.abuse.flowControl(r.now); err != nil {
+	if err := s.abuse.FlowControl(r.now); err != nil {
 		return err
 	}
 	switch c := c.(type) {
@@ -340,5 +342,5 @@ func (r *reader) Skipped(t capsule.Type, n uint64) error {
 	if n > 0 {
 		return nil // a long one costs no more than a short one
 	}
-	return r.s.abuse.glitch(r.now, t.String())
+	return r.s.abuse.Glitch(r.now, t.String())
 }

@@ -27,7 +27,7 @@ func (r *reader) resetStream(c capsule.ResetStream) error {
 		return err
 	}
 	if st.recv.stop != stopSent { // else this side asked for it
-		if err := s.abuse.reset(r.now); err != nil {
+		if err := s.abuse.Reset(r.now); err != nil {
 			return err
 		}
 	}
@@ -51,16 +51,14 @@ func (r *reader) resetStream(c capsule.ResetStream) error {
 	if st.readable != nil {
 		signal(st.readable)
 	}
-	if s.traced(eventStream) {
-		s.eventLocked(event{what: eventStream, text: "reset by the peer", value: st.id})
-	}
+	s.noteLocked(event{what: eventReset, id: st.id, value: c.ErrorCode})
 	s.forgetLocked(st)
 	return nil
 }
 
 func (r *reader) stopSending(c capsule.StopSending) error {
 	s := r.s
-	if err := s.abuse.reset(r.now); err != nil {
+	if err := s.abuse.Reset(r.now); err != nil {
 		return err
 	}
 	if c.ErrorCode > math.MaxUint32 {

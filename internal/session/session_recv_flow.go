@@ -15,7 +15,7 @@ func (r *reader) raised(c capsule.Capsule, change sessionstate.Change, limit, in
 	case change != sessionstate.Raised:
 		// To peers of older drafts what their settings said is no limit that a
 		// first capsule could lower. It is not taken.
-		return r.s.abuse.glitch(r.now, c.Type().String()+" that raises nothing")
+		return r.s.abuse.Glitch(r.now, c.Type().String()+" that raises nothing")
 	}
 	r.s.wakeLocked()
 	return nil
@@ -26,7 +26,7 @@ func (r *reader) raised(c capsule.Capsule, change sessionstate.Change, limit, in
 // Last holds the limit of the report before, plus one.
 func (r *reader) repeated(c capsule.Capsule, last *uint64, limit uint64) error {
 	if *last == limit+1 {
-		return r.s.abuse.glitch(r.now, "repeated "+c.Type().String())
+		return r.s.abuse.Glitch(r.now, "repeated "+c.Type().String())
 	}
 	*last = limit + 1
 	return nil

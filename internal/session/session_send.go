@@ -130,7 +130,7 @@ func (f *filler) control(c []byte) bool {
 		return false
 	}
 	f.put(c)
-	f.s.abuse.sent(len(c))
+	f.s.abuse.Sent(len(c))
 	return true
 }
 
@@ -217,9 +217,7 @@ func (f *filler) stream() {
 
 // sent reports a control capsule.
 func (f *filler) sent(c capsule.Capsule) {
-	if f.s.traced(eventSent) {
-		f.s.eventLocked(event{what: eventSent, text: c.String()})
-	}
+	f.s.noteLocked(event{what: eventSent, capsule: c})
 }
 
 // fillData appends one WT_STREAM capsule of the stream whose turn it is. It
@@ -234,9 +232,7 @@ func (f *filler) fillData() bool {
 		limit, ok := s.credit.TakeBlocked()
 		if ok {
 			s.outgoing.dataBlocked, s.outgoing.dataBlockedDue = limit, true
-			if s.traced(eventBlocked) {
-				s.eventLocked(event{what: eventBlocked, text: "session", value: limit})
-			}
+			s.blockedLocked(onSession, nil, limit)
 		}
 		return ok
 	}
@@ -289,10 +285,11 @@ func (s *Session) sendData(f *filler, st *stream, size int, fin bool) {
 	h.credit.Use(uint64(size))
 	s.credit.Use(uint64(size))
 	s.stats.BytesSent += uint64(size)
-	s.abuse.sent(len(header) + size)
+	s.abuse.Sent(len(header) + size)
 	s.dialect.sent(h, fin)
 	s.announcedLocked(st)
 	if size > 0 {
+		s.trafficLocked(f.now)
 		s.outgoing.sched.charge(&st.ent, len(header)+size)
 		if st.writable != nil {
 			signal(st.writable)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"time"
 
 	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
@@ -92,9 +93,7 @@ func (s *Session) tryOpen(k kind) (*stream, error) {
 	if !ok {
 		if limit, ok := l.limit.TakeBlocked(); ok {
 			l.blocked, l.blockedDue = limit, true
-			if s.traced(eventBlocked) {
-				s.eventLocked(event{what: eventBlocked, text: "streams", value: limit})
-			}
+			s.blockedLocked(onStreams, nil, limit)
 			s.wakeLocked()
 		}
 		return nil, nil
@@ -103,6 +102,7 @@ func (s *Session) tryOpen(k kind) (*stream, error) {
 		signal(l.credit) // for another caller that waits
 	}
 	s.opensFirstLocked()
+	s.trafficLocked(time.Time{})
 	st := s.newStreamLocked(s.localID(index, k))
 	st.accepted = true
 	s.stats.StreamsOpened++
@@ -190,9 +190,7 @@ func (s *Session) newStreamLocked(id uint64) *stream {
 		s.creditLocked(st) // limits published may be below the window
 	}
 	s.streams[id] = st
-	if s.traced(eventStream) {
-		s.eventLocked(event{what: eventStream, text: "opened", value: id})
-	}
+	s.noteLocked(event{what: eventOpened, id: id, remote: !local})
 	return st
 }
 
@@ -239,6 +237,7 @@ func (s *Session) peerNamesLocked(id uint64) (*stream, lookup, error) {
 		return nil, notOpen, err
 	}
 	if from != to {
+		s.trafficLocked(s.reader.now)
 		s.stats.StreamsAccepted += to - from
 		s.announceStreamsLocked(k)
 		signal(p.arrived)

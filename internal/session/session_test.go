@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"reflect"
 	"strings"
@@ -119,6 +120,69 @@ func TestLog(t *testing.T) {
 				t.Errorf("level %v: %q in\n%s", c.level, want, &log)
 			}
 		}
+	}
+}
+
+// TestLogLines: each event says what its values are.
+func TestLogLines(t *testing.T) {
+	var log bytes.Buffer
+	addr := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4433}
+	bubble(t, func(t *tester) {
+		t.writeCapsule(capsule.MaxData{MaximumData: 6}, wtStream{id: 0, data: "x"}, wtStream{id: 2}, capsule.ResetStream{StreamID: 2, ErrorCode: 9})
+		st := t.accept()
+		st.CancelRead(8)
+		t.send(st, "1234")
+		for t.hear() != nil {
+		}
+		st.CancelWrite(7)
+		t.send(t.openUni(), "1234")
+		for t.hear() != nil {
+		}
+		t.writeCapsule(datagram("123"), datagram("12345678"), datagram("12"), datagram("1"))
+		time.Sleep(1500 * time.Millisecond)
+		if p, err := t.s.ReceiveDatagram(done()); err == nil {
+			t.Fatalf("received %q", p)
+		}
+		t.writeCapsule(capsule.CloseSession{ErrorCode: 5, Message: "bye\x1b"})
+	}, withConfig(transport.Config{
+		MaxDatagramSize: 5, IncomingDatagramQueue: 1, IncomingMaxAge: time.Second, IncomingDatagramRate: transport.Rate{PerSecond: 2},
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{
+			Level: slog.LevelDebug,
+			ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+					return slog.Attr{}
+				}
+				return a
+			},
+		})),
+	}), func(p *Params) {
+		p.Info = transport.Info{ID: 1, Protocol: transport.HTTP2, ApplicationProtocol: "chat", RemoteAddr: addr}
+		p.Peer.MaxData, p.Peer.MaxStreamDataBidiLocal = 5, 3
+	})
+	want := `msg="session opened" session=1 transport=h2 remote=192.0.2.1:4433 protocol=chat dialect=draft-15
+msg="capsule received" session=1 capsule="WT_MAX_DATA max=6"
+msg="stream opened" session=1 stream=0 by_peer=true
+msg="stream opened" session=1 stream=2 by_peer=true
+msg="capsule received" session=1 capsule="WT_RESET_STREAM stream=2 code=9 size=0"
+msg="stream reset" session=1 stream=2 code=9
+msg="reading cancelled" session=1 stream=0 code=8
+msg="capsule sent" session=1 capsule="WT_STOP_SENDING stream=0 code=8"
+msg="capsule sent" session=1 capsule="WT_STREAM_DATA_BLOCKED stream=0 max=3"
+msg=blocked session=1 on=stream maximum=3 stream=0
+msg="sending aborted" session=1 stream=0 code=7 by_peer=false
+msg="stream opened" session=1 stream=3 by_peer=false
+msg="capsule sent" session=1 capsule="WT_RESET_STREAM stream=0 code=7 size=3"
+msg=blocked session=1 on=session maximum=6
+msg="capsule sent" session=1 capsule="WT_DATA_BLOCKED max=6"
+msg="datagram dropped" session=1 outgoing=false reason="too large" size=8
+msg="datagram dropped" session=1 outgoing=false reason="queue full" size=3 age=0s
+msg="datagram dropped" session=1 outgoing=false reason=rate size=1 limit=datagram-rate
+msg="datagram dropped" session=1 outgoing=false reason="too old" size=2 age=1.5s
+msg="capsule received" session=1 capsule="WT_CLOSE_SESSION code=5 message=\"bye\\x1b\""
+msg="session ended" session=1 duration=1.5s code=5 remote_close=true reason=bye\x1b bytes_sent=6 bytes_received=1 streams_opened=1 streams_accepted=2
+`
+	if got := log.String(); got != want {
+		t.Errorf("logged\n%s\nwant\n%s", got, want)
 	}
 }
 

@@ -202,9 +202,7 @@ func (s *Session) abortSendLocked(st *stream, code uint32, remote bool) {
 	if st.writable != nil {
 		signal(st.writable)
 	}
-	if s.traced(eventStream) {
-		s.eventLocked(event{what: eventStream, text: "sending aborted", value: st.id})
-	}
+	s.noteLocked(event{what: eventSendAborted, id: st.id, value: uint64(code), remote: remote})
 }
 
 func (st *stream) setPriority(p transport.Priority) {
@@ -336,8 +334,6 @@ func (st *stream) cancelRead(code transport.StreamErrorCode) {
 	if st.readable != nil {
 		signal(st.readable)
 	}
-	if s.traced(eventStream) {
-		s.eventLocked(event{what: eventStream, text: "reading cancelled", value: st.id})
-	}
+	s.noteLocked(event{what: eventReadingCancelled, id: st.id, value: uint64(code)})
 	s.forgetLocked(st)
 }

@@ -20,7 +20,7 @@ func TestTolerance(t *testing.T) {
 	}
 	few := func(p *Params) {
 		p.Peer = distinct
-		p.Limits.Glitches = Rate{Burst: 3, PerSecond: 1}
+		p.Config.Floods.Glitches = transport.Rate{Burst: 3, PerSecond: 1}
 	}
 	peerOpens := func(n uint64, then func(id uint64) []any) (cs []any) {
 		for i := range n {

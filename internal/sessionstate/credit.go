@@ -80,10 +80,11 @@ func (c *SendCredit) TakeBlocked() (limit uint64, ok bool) {
 	return c.limit, true
 }
 
-// flowControlError is a limit broken by the peer.
+// flowControlError is a limit of this side that the peer went beyond.
 func flowControlError(format string, args ...any) error {
 	return &transport.ProtocolError{
 		Violation: transport.ViolationFlowControl,
 		Reason:    fmt.Sprintf(format, args...),
+		Limit:     transport.LimitFlowControl,
 	}
 }

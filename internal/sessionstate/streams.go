@@ -1,5 +1,11 @@
 package sessionstate
 
+import (
+	"fmt"
+
+	"github.com/towpath-go/towpath/transport"
+)
+
 // MaxStreamCount is the largest number of streams of one kind that a limit may
 // allow: a further one would have no 62-bit ID.
 const MaxStreamCount = 1 << 60
@@ -9,7 +15,11 @@ const MaxStreamCount = 1 << 60
 // flow-control error on both backends.
 func CheckStreamCount(n uint64) error {
 	if n > MaxStreamCount {
-		return flowControlError("Maximum Streams %d is more than 2^60", n)
+		// The protocol's bound, not one of this side.
+		return &transport.ProtocolError{
+			Violation: transport.ViolationFlowControl,
+			Reason:    fmt.Sprintf("Maximum Streams %d is more than 2^60", n),
+		}
 	}
 	return nil
 }

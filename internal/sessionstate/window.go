@@ -100,15 +100,27 @@ func (w *ReceiveWindow) Due() bool {
 // An rtt of 0 or less means unknown and does not grow it, nor does
 // [PressureHigh]. With [PressureFull] nothing is announced.
 func (w *ReceiveWindow) Update(now time.Time, rtt time.Duration, p Pressure) (limit uint64, ok bool) {
-	if p == PressureFull || !w.Due() {
+	return w.UpdateBy(now, rtt, p, MaxOffset)
+}
+
+// UpdateBy is Update with a limit that is at most most bytes above the one before,
+// for a [Pace].
+func (w *ReceiveWindow) UpdateBy(now time.Time, rtt time.Duration, p Pressure, most uint64) (limit uint64, ok bool) {
+	if p == PressureFull || most == 0 || !w.Due() {
 		return 0, false
 	}
 	if p == PressureNone && w.limited(now, rtt) {
 		w.window = min(w.window*2, w.max)
 	}
 	w.epoch, w.epochConsumed = now, w.consumed
-	w.limit = min(w.consumed+w.window, MaxOffset)
+	w.limit = min(w.consumed+w.window, w.limit+min(most, MaxOffset-w.limit))
 	return w.limit, true
+}
+
+// Gain returns how many bytes of credit Update would give if it does not grow the
+// window.
+func (w *ReceiveWindow) Gain() uint64 {
+	return max(min(w.consumed+w.window, MaxOffset), w.limit) - w.limit
 }
 
 // Remainder reports whether an announcement would give something back that is too
