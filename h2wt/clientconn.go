@@ -26,6 +26,7 @@ type ClientConn struct {
 	tlsErr   error // why no session may be here, or nil
 	h2       *h2conn.Conn
 	budget   *sessionstate.Budget
+	watch    *watch
 	sessions sessionSet
 
 	mu    sync.Mutex // guards the following
@@ -66,8 +67,10 @@ func NewClientConn(ctx context.Context, tc *tls.Conn, cfg *Config) (*ClientConn,
 		return nil, err
 	}
 	c.budget = newBudget(orNone(c.cfg.MaxConnectionMemory, DefaultMaxConnectionMemory), nil)
+	c.watch = c.cfg.watch(transport.ClientSide, tc.RemoteAddr().String())
 	h2cfg := c.cfg.h2()
 	h2cfg.OnSettings = c.settingsCheck()
+	h2cfg.OnEnd = c.watch.ended
 	h2cfg.OnGoAway = func(uint32, http2.ErrCode) { c.sessions.peerAway() }
 	c.h2 = h2conn.Client(cork.NewTLSConn(tc), h2cfg)
 	select {
@@ -89,6 +92,7 @@ func NewClientConn(ctx context.Context, tc *tls.Conn, cfg *Config) (*ClientConn,
 		c.h2.Abort(http2.ErrCodeNo, "closed")
 		return nil, err
 	}
+	c.watch.opened()
 	return c, nil
 }
 

@@ -81,6 +81,20 @@ type Config struct {
 	KeepAlive   time.Duration
 	PingTimeout time.Duration
 
+	// StreamResets bounds the streams that the peer resets, or makes this side
+	// reset, opens beyond the limit or malformed. A stream that ends normally
+	// gives one back. More end the connection with ENHANCE_YOUR_CALM. Default 33
+	// a second, burst 1,000; negative PerSecond: no limit.
+	StreamResets transport.Rate
+	// Glitches bounds the frames without progress: empty DATA and CONTINUATION,
+	// PING, SETTINGS, PRIORITY, PRIORITY_UPDATE, frames of unknown type and on
+	// closed streams, interim responses, window updates beyond those that the
+	// data sent pays for (two for each frame and one for every 512 bytes), and
+	// DATA frames of less than 64 bytes that a small window forced. More end the
+	// connection with ENHANCE_YOUR_CALM. Default 330 a second, burst 10,000;
+	// negative PerSecond: no limit.
+	Glitches transport.Rate
+
 	// Monitor is told of connections and sessions; nil means nobody. See
 	// docs/watching.md.
 	Monitor transport.Monitor
@@ -145,6 +159,22 @@ func (c *Config) lingerTimeout() time.Duration {
 	return orNone(c.LingerTimeout, DefaultLingerTimeout)
 }
 
+// rate is a token bucket as the connection takes it.
+func rate(r transport.Rate) h2conn.Rate {
+	n := func(v int64) int { return int(min(v, 1<<30)) }
+	switch {
+	case r == transport.Rate{}:
+		return h2conn.Rate{} // the default
+	case r.PerSecond < 0:
+		return h2conn.Rate{Burst: -1} // no limit
+	case r.Burst <= 0:
+		return h2conn.Rate{Burst: n(r.PerSecond), PerSecond: n(r.PerSecond)}
+	case r.PerSecond == 0:
+		return h2conn.Rate{Burst: n(r.Burst), PerSecond: -1} // nothing comes back
+	}
+	return h2conn.Rate{Burst: n(r.Burst), PerSecond: n(r.PerSecond)}
+}
+
 // h2 is the part of the configuration that the HTTP/2 connection takes.
 func (c *Config) h2() *h2conn.Config {
 	h := &h2conn.Config{
@@ -156,6 +186,8 @@ func (c *Config) h2() *h2conn.Config {
 		WriteTimeout:   c.WriteTimeout,
 		KeepAlive:      c.KeepAlive,
 		PingTimeout:    c.PingTimeout,
+		Resets:         rate(c.StreamResets),
+		Glitches:       rate(c.Glitches),
 		Logger:         c.Logger,
 	}
 	if c.MaxHeaderBytes > 0 {

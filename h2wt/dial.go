@@ -273,5 +273,6 @@ func (c *ClientConn) open(r *connectRequest, t *tunnel, resp *connectResponse, c
 		s.StartClose(handshake.AlpnError, "")
 		return nil, &transport.ProtocolError{Violation: transport.ViolationALPN, Reason: reason}
 	}
+	c.watch.sessionOpened(s)
 	return s, nil
 }

@@ -55,6 +55,8 @@ var (
 	errWrapped       = errors.New("h2wt: Upgrade: the ResponseWriter is not this package's: the server is not set up by it, or middleware hides it behind a type without Unwrap() http.ResponseWriter")
 	errSessionReset  = errors.New("h2wt: the session has reset its stream")
 	errHijackLate    = errors.New("h2wt: Hijack after the response")
+	errWithdrawn     = errors.New("h2wt: WebTransport is not offered any more")
+	errBornClosed    = errors.New("h2wt: a request for a session with END_STREAM")
 	errHandlerDone   = errors.New("h2wt: the handler has returned")
 	errWriteTimeout  = fmt.Errorf("h2wt: write deadline: %w", os.ErrDeadlineExceeded)
 

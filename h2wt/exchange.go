@@ -30,6 +30,7 @@ type exchange struct {
 	mu       sync.Mutex // guards the following
 	holds    int
 	decided  decision
+	refused  bool        // what became of a request for a session was told
 	over     bool        // the response was sent, or the stream ended
 	deciding *time.Timer // answers 503 if nothing is decided
 	timer    *time.Timer // of the write deadline, or of lingering
@@ -99,7 +100,9 @@ func (x *exchange) expectDecision() {
 		if !x.decide(timedOut) {
 			return
 		}
-		_ = x.st.WriteHeaders(statusFields(http.StatusServiceUnavailable), true, nil)
+		if x.st.WriteHeaders(statusFields(http.StatusServiceUnavailable), true, nil) == nil {
+			x.refusedSession(http.StatusServiceUnavailable, errUndecided.limit, errUndecided)
+		}
 		if x.tunnel != nil {
 			x.tunnel.refuse()
 		}
@@ -150,8 +153,11 @@ func (x *exchange) call() (returned bool) {
 
 // writer is the ResponseWriter that the handler gets.
 func (x *exchange) writer() http.ResponseWriter {
-	if x.bridge != nil {
+	switch {
+	case x.bridge != nil:
 		return x.bridge
+	case x.tunnel != nil:
+		return sessionWriter{x.w}
 	}
 	return x.w
 }
@@ -161,6 +167,7 @@ func (x *exchange) writer() http.ResponseWriter {
 func (x *exchange) abandon() {
 	if !x.taken() {
 		x.abort(http2.ErrCodeInternal, http.ErrAbortHandler)
+		x.refusedSession(0, "", http.ErrAbortHandler)
 	} else if x.bridge != nil {
 		_ = x.bridge.conn.Close()
 	}

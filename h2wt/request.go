@@ -172,11 +172,20 @@ func answer(st *h2conn.Stream, code int) h2conn.Receiver {
 	return discard{}
 }
 
-// refuse ends a request that newRequest found at fault.
-func refuse(st *h2conn.Stream, err error) h2conn.Receiver {
+// refusalStatus is what a request that newRequest found at fault is answered, 0 if
+// it is reset.
+func refusalStatus(err error) int {
 	var bad badRequest
 	if errors.As(err, &bad) {
-		return answer(st, http.StatusBadRequest)
+		return http.StatusBadRequest
+	}
+	return 0
+}
+
+// refuse ends a request that newRequest found at fault.
+func refuse(st *h2conn.Stream, err error) h2conn.Receiver {
+	if code := refusalStatus(err); code != 0 {
+		return answer(st, code)
 	}
 	st.Fault(http2.ErrCodeProtocol)
 	st.Done()

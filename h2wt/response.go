@@ -11,6 +11,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/towpath-go/towpath/transport"
 )
 
 // responseBuffer is how much of a response is gathered before it goes to the
@@ -40,6 +42,10 @@ type response struct {
 	pending  []byte      // of them, those not given to send yet
 	trailers []string    // keys that the handler declared
 	done     bool        // the handler has returned
+
+	// Why a session is refused, if it is known.
+	limit   transport.Limit
+	refusal error
 }
 
 func newResponse(x *exchange) *response {
@@ -253,6 +259,7 @@ func (w *response) start(first []byte, final bool) error {
 		w.x.abort(http2.ErrCodeInternal, err) // the stream has ended, or nothing can be sent on it
 		return err
 	}
+	w.x.refusedSession(w.status, w.limit, w.refusal)
 	if end {
 		w.x.sent()
 		return nil

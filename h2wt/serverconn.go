@@ -16,6 +16,7 @@ import (
 	"github.com/towpath-go/towpath/internal/h2conn"
 	"github.com/towpath-go/towpath/internal/handshake"
 	"github.com/towpath-go/towpath/internal/sessionstate"
+	"github.com/towpath-go/towpath/transport"
 )
 
 // serverConn is one connection of a server: it hands requests to handlers and
@@ -33,6 +34,7 @@ type serverConn struct {
 	handler http.Handler
 	budget  *sessionstate.Budget
 	state   stateHook
+	watch   *watch
 
 	sessions sessionSet
 
@@ -54,6 +56,7 @@ func newServerConn(srv *server, hs *http.Server, tc *tls.Conn, h http.Handler) *
 		remote:  tc.RemoteAddr().String(),
 		handler: h,
 	}
+	c.watch = c.cfg.watch(transport.ServerSide, c.remote)
 	c.ctx = context.WithValue(context.Background(), http.ServerContextKey, hs)
 	if b, ok := h.(interface{ BaseContext() context.Context }); ok {
 		c.ctx = b.BaseContext()
@@ -72,9 +75,18 @@ func newServerConn(srv *server, hs *http.Server, tc *tls.Conn, h http.Handler) *
 	cfg.ConnectProtocol = true
 	cfg.MaxConcurrentStreams = c.cfg.maxStreams()
 	cfg.OnGoAway = func(uint32, http2.ErrCode) { c.sessions.peerAway() }
-	if err := checkCipher(c.tls); err != nil {
-		cfg.OnSettings = func(h2conn.Settings) error {
-			return &h2conn.ConnError{Code: http2.ErrCodeInadequateSecurity, Reason: err.Error()}
+	cipherErr := checkCipher(c.tls)
+	cfg.OnSettings = func(h2conn.Settings) error {
+		if cipherErr != nil {
+			return &h2conn.ConnError{Code: http2.ErrCodeInadequateSecurity, Reason: cipherErr.Error()}
+		}
+		c.watch.opened()
+		return nil
+	}
+	cfg.OnEnd = c.watch.ended
+	cfg.OnRefused = func(protocol string, status int, limit transport.Limit) {
+		if protocol == "webtransport" {
+			c.watch.sessionRefused(status, limit, nil)
 		}
 	}
 	serverTimeouts(cfg, hs)
@@ -122,9 +134,7 @@ func (c *serverConn) serve() {
 		c.state.hook(http.StateActive) // as net/http's own connections do
 	}
 	c.state.changed()
-	if err := c.h2.Serve(); err != nil && c.cfg.Logger != nil {
-		c.cfg.Logger.Debug("connection ended", "remote", c.remote, "error", err)
-	}
+	_ = c.h2.Serve() // OnEnd has the error
 }
 
 // logf writes to the http.Server's log.
@@ -145,6 +155,7 @@ func (c *serverConn) Request(st *h2conn.Stream, h *h2conn.Header) h2conn.Receive
 		// "A server MUST treat the request as malformed."
 		st.Fault(http2.ErrCodeProtocol)
 		st.Done()
+		c.watch.sessionRefused(0, "", c.tlsErr)
 		return discard{}
 	}
 	ctx, cancel := context.WithCancelCause(c.ctx)
@@ -155,6 +166,9 @@ func (c *serverConn) Request(st *h2conn.Stream, h *h2conn.Header) h2conn.Receive
 	}
 	if err != nil {
 		cancel(err)
+		if isSession {
+			c.watch.sessionRefused(refusalStatus(err), "", err)
+		}
 		return refuse(st, err)
 	}
 	r.RemoteAddr, r.TLS = c.remote, c.tls
@@ -166,6 +180,7 @@ func (c *serverConn) Request(st *h2conn.Stream, h *h2conn.Header) h2conn.Receive
 	}
 	switch {
 	case isSession && withdrawn(h.Local):
+		c.watch.sessionRefused(http.StatusNotImplemented, "", errWithdrawn)
 		return c.decline(x, http.StatusNotImplemented)
 	case isSession:
 		return c.startSession(x, h)
@@ -228,9 +243,11 @@ func (c *serverConn) startSession(x *exchange, h *h2conn.Header) h2conn.Receiver
 	x.tunnel = t
 	if h.EndStream {
 		// The session would be born half closed.
+		x.refusedSession(http.StatusBadRequest, "", errBornClosed)
 		return c.decline(x, http.StatusBadRequest)
 	}
 	if !c.remember(x) {
+		x.refusedSession(http.StatusTooManyRequests, errMaxSessions.limit, errMaxSessions)
 		return c.decline(x, http.StatusTooManyRequests)
 	}
 	x.local = h.Local

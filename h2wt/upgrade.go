@@ -40,7 +40,7 @@ type exchangeKey struct{}
 func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOptions) (transport.Session, error) {
 	u, ok := handshake.Find[upgrader](w)
 	if x, found := r.Context().Value(exchangeKey{}).(*exchange); !ok && found && x.tunnel != nil {
-		u, ok = x.w, true
+		u, ok = sessionWriter{x.w}, true
 	}
 	if !ok {
 		w.WriteHeader(http.StatusMethodNotAllowed)
@@ -74,6 +74,7 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 		return nil, errUndecided
 	}
 	if err != nil {
+		w.refusal = err
 		w.WriteHeader(code)
 		if startErr := w.start(nil, true); startErr != nil {
 			return nil, startErr
@@ -114,6 +115,7 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 		return nil, fmt.Errorf("h2wt: Upgrade: %w", err)
 	}
 	handshake.Keep(r.Context(), s.Context())
+	c.watch.sessionOpened(s)
 	return s, nil
 }
 
