@@ -183,6 +183,10 @@ func (c *streamConn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
+// StreamID returns the ID of the stream, which tells WebSockets on a connection
+// apart.
+func (c *streamConn) StreamID() uint64 { return uint64(c.stream().ID()) }
+
 // ConnectionState returns the state of the connection's TLS session.
 func (c *streamConn) ConnectionState() tls.ConnectionState { return c.tc.ConnectionState() }
 

@@ -25,7 +25,7 @@ import (
 // while the server's limit on streams is reached, and for the answer; ctx bounds
 // only this call.
 //
-// The net.Conn has CloseWrite, ConnectionState and RTT besides. Its Read and Write
+// The net.Conn has CloseWrite, StreamID, ConnectionState and RTT besides. Its Read and Write
 // may each be called by one goroutine at a time. It holds at most 64 KiB written
 // and not sent, then Write waits for the server's credit; and one stream window
 // received and not read, then the server waits. Close sends what was written and

@@ -28,6 +28,7 @@ const (
 	LimitConnectionIdle Limit = "connection-idle" // time without streams
 	LimitWriteTime      Limit = "write-time"      // the peer takes no bytes
 	LimitPingTime       Limit = "ping-time"       // the peer does not answer
+	LimitCloseTime      Limit = "close-time"      // the peer does not answer a Close frame
 	LimitMemory         Limit = "memory"          // bytes held for a connection or a server
 	LimitFrames         Limit = "frames"          // frames without progress
 	LimitFrameSize      Limit = "frame-size"      // one frame, or the settings in it

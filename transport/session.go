@@ -111,7 +111,7 @@ type Info struct {
 	// path's MTU.
 	MaxDatagramSize int
 	// ID is the session ID: the HTTP/2 or QUIC stream ID of the CONNECT stream,
-	// 0 on a WebSocket.
+	// 0 on a WebSocket over HTTP/1.1.
 	ID uint64
 	// Header is the peer's header: the response's on a client, the request's on
 	// a server. Not to be modified.

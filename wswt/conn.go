@@ -1,6 +1,7 @@
 package wswt
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"net"
@@ -58,8 +59,6 @@ type mapping interface {
 	// payload of a message, or whole frames if framed says so.
 	fill(dst []byte) (n int, end bool)
 	framed() bool
-	// over is called once nothing more is received.
-	over()
 	// farewell is the reason of the Close frame that ends a session in order.
 	farewell() string
 }
@@ -75,8 +74,6 @@ func (capsuleStream) within() bool { return false }
 func (m capsuleStream) fill(dst []byte) (int, bool) { return m.s.Fill(dst) }
 
 func (capsuleStream) framed() bool { return false }
-
-func (capsuleStream) over() {}
 
 func (capsuleStream) farewell() string { return "" }
 
@@ -104,8 +101,9 @@ type conn struct {
 	tls     *tls.ConnectionState
 	closing time.Duration // bounds each step of the closing handshake
 	onEnd   func(*conn)
-	frames  *frameReader // of the reader
-	writer  frameWriter  // of the writer
+	holder  *sessionstate.Holder // of what is held beside the session
+	frames  *frameReader         // of the reader
+	writer  frameWriter          // of the writer
 
 	wake     chan struct{} // 1 slot: the writer may have something to do
 	readDone chan struct{} // closed by the reader at its end
@@ -119,6 +117,7 @@ type conn struct {
 	recv     recvState
 	writeErr error     // of a write that failed
 	bound    time.Time // from then on nothing is read or written; zero: not closing
+	overdue  bool      // bound has passed, and the peer had not ended the connection
 	pongDue  bool
 	pongSize uint8
 	pong     [maxControl]byte // of the newest ping
@@ -128,6 +127,7 @@ type conn struct {
 // start makes a session of a connection and starts its goroutines.
 func start(p params) *conn {
 	c := newConn(p)
+	c.opened(true)
 	c.run()
 	return c
 }
@@ -173,9 +173,14 @@ func newConn(p params) *conn {
 	sp.Info = p.info
 	sp.Budget = newBudget(orNone(p.cfg.MaxConnectionMemory, DefaultMaxConnectionMemory), p.budget)
 	c.sess = session.New(sp)
+	c.holder = sp.Budget.Register(func() {
+		c.sess.Abort(&transport.ProtocolError{
+			Violation: transport.ViolationExcess, Limit: transport.LimitMemory, Reason: "memory budget used up",
+		})
+	}, nil)
 	c.mapping = capsuleStream{c.sess}
 	if p.kdraft {
-		c.mapping = newKDraftMapping(c.sess, sp)
+		c.mapping = newKDraftMapping(c, sp)
 	}
 	return c
 }
@@ -183,9 +188,19 @@ func newConn(p params) *conn {
 // run starts the connection's goroutines. From here it may end at any time, and
 // call onEnd.
 func (c *conn) run() {
-	c.signal()       // Fill is to be called once of our own accord
-	go c.readLoop()  // ends with the connection; writeLoop waits for it
-	go c.writeLoop() // ends when both directions have ended, bounded by conn.bound; done tells
+	c.hold(headerMemory(c.sess.Info().Header)) // Info keeps it
+	c.signal()                                 // Fill is to be called once of our own accord
+	go c.readLoop()                            // ends with the connection; writeLoop waits for it
+	go c.writeLoop()                           // ends when both directions have ended, bounded by conn.bound; done tells
+}
+
+// hold charges the memory of the session with n more bytes, or fewer.
+func (c *conn) hold(n int) {
+	if n > 0 {
+		c.holder.Hold(n).Run()
+		return
+	}
+	c.holder.Release(-n).Run()
 }
 
 // signal has the writer look for what is to be done.
@@ -239,14 +254,11 @@ func (c *conn) fail(f *fault) {
 	c.recv = recvBroken
 	c.mu.Unlock()
 	c.startClose(f.status, f.reason)
-	c.sess.Abort(&transport.ProtocolError{Violation: f.what, Reason: f.reason})
+	c.sess.Abort(f.protocolError())
 }
 
 // lost ends the session because the connection has ended.
-func (c *conn) lost(err error) {
-	c.sess.Lost(err)
-	c.logf("connection lost", "error", err)
-}
+func (c *conn) lost(err error) { c.sess.Lost(err) }
 
 func (c *conn) logf(event string, args ...any) {
 	if l := c.cfg.Logger; l != nil {
@@ -260,8 +272,12 @@ type carrier struct{ c *conn }
 // Wake implements session.Carrier.
 func (c carrier) Wake() { c.c.signal() }
 
-// Reset implements session.Carrier: the peer broke a rule.
-func (c carrier) Reset(v transport.Violation) { c.c.startClose(violationStatus(v), v.String()) }
+// Reset implements session.Carrier: the peer broke a rule, or ran into a limit,
+// which the session's end tells by now.
+func (c carrier) Reset(v transport.Violation) {
+	limit, _ := transport.ReachedLimit(context.Cause(c.c.sess.Context()))
+	c.c.startClose(violationStatus(v, limit), v.String())
+}
 
 // Cancel implements session.Carrier. A Close frame that was sent, and is not
 // answered, is not waited for any longer.

@@ -2,14 +2,11 @@ package wswt
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"time"
 
 	"github.com/gobwas/ws"
-
-	"github.com/towpath-go/towpath/transport"
 )
 
 // receiver is the connection as frames are read from it: its Read looks after
@@ -144,7 +141,7 @@ func (h handler) closed(p []byte) error {
 	if clean(status) {
 		if c.mapping.within() {
 			c.startClose(faultShort.status, faultShort.reason)
-			c.sess.Abort(&transport.ProtocolError{Violation: faultShort.what, Reason: faultShort.reason})
+			c.sess.Abort(faultShort.protocolError())
 			return nil
 		}
 		c.sess.End() // its end, by way of the writer, is the answer
@@ -196,13 +193,14 @@ func (c *conn) quiet(now time.Time) error {
 	ask := false
 	switch {
 	case !c.bound.IsZero() && !now.Before(c.bound):
+		c.overdue = true
 		c.mu.Unlock()
-		return fmt.Errorf("wswt: the closing handshake takes too long: %w", os.ErrDeadlineExceeded)
+		return errCloseTimeout
 	case keepAlive == 0 || !c.bound.IsZero():
 		// The deadline was set before the closing began.
 	case p.probing && !now.Before(p.probe.Add(wait)):
 		c.mu.Unlock()
-		return fmt.Errorf("wswt: no answer to a ping within %v: %w", wait, os.ErrDeadlineExceeded)
+		return pingTimeoutError(wait)
 	case p.probing:
 		next = p.probe.Add(wait)
 	case now.Sub(p.heard) < keepAlive:
@@ -219,5 +217,3 @@ func (c *conn) quiet(now time.Time) error {
 	c.setReadDeadline(next)
 	return nil
 }
-
-var errNoExporter = fmt.Errorf("wswt: TLS ended in front of this server, so there is no exporter: %w", transport.ErrUnsupported)

@@ -36,9 +36,10 @@ func (c *conn) writeLoop() {
 	// The reader ends by itself: with the peer's Close frame, with the end of the
 	// connection, or at conn.bound.
 	<-c.readDone
-	c.mapping.over()
 	c.sess.Lost(errOver) // does nothing if the session has ended in order
+	c.holder.Close().Run()
 	c.end()
+	c.closed()
 	if c.onEnd != nil {
 		c.onEnd(c)
 	}
@@ -217,7 +218,7 @@ func (c *conn) write(p []byte) bool {
 		c.setWriteDeadline(time.Time{})
 		return true
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		c.lost(err)
+		c.lost(writeTimeoutError(c.cfg.writeTimeout()))
 		c.abandon()
 	default:
 		c.writeFailed(err)

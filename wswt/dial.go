@@ -175,7 +175,7 @@ func (r *request) exchange(ctx context.Context, tc *tls.Conn) (header http.Heade
 		resp, err := http.ReadResponse(br, &http.Request{Method: http.MethodGet})
 		switch {
 		case err != nil && limited.N == 0:
-			return nil, nil, badResponse(fmt.Sprintf("the response's head is longer than %d bytes", maxHead))
+			return nil, nil, longResponse(fmt.Sprintf("the response's head is longer than %d bytes", maxHead))
 		case errors.Is(err, io.ErrUnexpectedEOF), err == io.EOF:
 			return nil, nil, fmt.Errorf("wswt: the connection ended before the response: %w", io.ErrUnexpectedEOF)
 		case err != nil:
@@ -191,7 +191,7 @@ func (r *request) exchange(ctx context.Context, tc *tls.Conn) (header http.Heade
 			return nil, nil, rejected(tc, resp)
 		}
 	}
-	return nil, nil, badResponse("too many interim responses")
+	return nil, nil, longResponse("too many interim responses")
 }
 
 // head is the request: RFC 6455 section 4.1.
@@ -250,8 +250,6 @@ func badResponse(reason string) error {
 	return &transport.ProtocolError{Violation: transport.ViolationMalformed, Reason: reason}
 }
 
-var errHandshakeTimeout = errors.New("wswt: the opening handshake takes too long")
-
 // open makes the session of an accepted handshake. It owns nc.
 func (r *request) open(nc net.Conn, early []byte, header http.Header, state *tls.ConnectionState, cfg *Config) (transport.Session, error) {
 	// Nothing that was not offered may be selected, RFC 6455 section 4.1, and
@@ -275,7 +273,7 @@ func (r *request) open(nc net.Conn, early []byte, header http.Header, state *tls
 		return nil, err
 	}
 	_ = nc.SetDeadline(time.Time{}) // Read tells if it has ended
-	c := start(params{
+	c := newConn(params{
 		nc:      nc,
 		early:   early,
 		client:  true,
@@ -285,13 +283,22 @@ func (r *request) open(nc net.Conn, early []byte, header http.Header, state *tls
 			ApplicationProtocol: r.offers[chosen].application,
 			TLS:                 state,
 			Header:              header,
+			ID:                  streamID(nc),
 		},
 	})
-	if r.offers[chosen].application == "" && r.opts.RequireProtocol {
+	unwanted := r.offers[chosen].application == "" && r.opts.RequireProtocol
+	c.opened(!unwanted)
+	c.run()
+	if unwanted {
 		c.sess.StartClose(handshake.AlpnError, "")
 		return nil, alpnError("the server selected no protocol")
 	}
 	return c.sess, nil
+}
+
+// longResponse is badResponse for one with more than is read.
+func longResponse(reason string) error {
+	return &transport.ProtocolError{Violation: transport.ViolationExcess, Reason: reason, Limit: transport.LimitHeaderSize}
 }
 
 func alpnError(reason string) error {

@@ -15,7 +15,8 @@ type HTTP2Conn interface {
 	// OpenWebSocket opens a WebSocket with an extended CONNECT: the stream as a
 	// net.Conn, and the header of the response. Header is added to the request.
 	// A net.Conn with a method ConnectionState() tls.ConnectionState tells of
-	// the connection's TLS session.
+	// the connection's TLS session, and one with a method StreamID() uint64 which
+	// stream it is.
 	OpenWebSocket(ctx context.Context, rawURL string, header http.Header) (net.Conn, http.Header, error)
 }
 
@@ -46,4 +47,13 @@ func DialHTTP2(ctx context.Context, c HTTP2Conn, rawURL string, opts *transport.
 		state = &cs
 	}
 	return r.open(nc, nil, answer, state, cfg)
+}
+
+// streamID is the session ID of a connection: that of the HTTP/2 stream which it
+// is, 0 if it is one of HTTP/1.1.
+func streamID(nc net.Conn) uint64 {
+	if s, ok := nc.(interface{ StreamID() uint64 }); ok {
+		return s.StreamID()
+	}
+	return 0
 }

@@ -15,9 +15,9 @@
 // over HTTP/1.1, and over HTTP/2 (RFC 8441) where package h2wt serves, whose
 // bridge shows such a request as an HTTP/1.1 one. [Server] bounds the sessions of
 // a process and ends them. A client is one call, [Dial]; [DialConn] and
-// [DialHTTP2] use a connection that is there. Info.ID of every session is 0; so
-// ExportKeyingMaterial derives the same for sessions that share an HTTP/2
-// connection.
+// [DialHTTP2] use a connection that is there. Info.ID of a session is the ID of
+// its HTTP/2 stream, by which ExportKeyingMaterial tells sessions apart that share
+// a connection, and 0 over HTTP/1.1.
 //
 // # Pages with fails-components
 //

@@ -118,7 +118,7 @@ func TestDialErrors(t *testing.T) {
 		{"a protocol that was not offered", []string{"Sec-WebSocket-Protocol: towpath.capsule.v1.YWI"}, alpn},
 		{"two subprotocols", []string{"Sec-WebSocket-Protocol: towpath.capsule.v1.YQ, towpath.capsule.v1"}, alpn},
 		{"two subprotocols in two lines", []string{"X: y\r\nSec-WebSocket-Protocol: towpath.capsule.v1"}, alpn},
-		{"a head without end", []string{"X: " + strings.Repeat("x", maxHead)}, bad},
+		{"a head without end", []string{"X: " + strings.Repeat("x", maxHead)}, transport.ViolationExcess},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

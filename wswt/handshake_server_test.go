@@ -217,8 +217,8 @@ func TestUpgradeRefuses(t *testing.T) {
 		{name: "another subprotocol", changes: []string{"Sec-WebSocket-Protocol: chat"}, status: 405},
 		{name: "letter case of the subprotocol", changes: []string{"Sec-WebSocket-Protocol: Towpath.capsule.v1"}, status: 405},
 		{name: "a version of ours to come", changes: []string{"Sec-WebSocket-Protocol: towpath.capsule.v10"}, status: 405},
-		{name: "too many subprotocols", changes: []string{"Sec-WebSocket-Protocol: " + strings.Repeat("x,", maxOffers) + Subprotocol}, status: 405},
-		{name: "too long subprotocols", changes: []string{"Sec-WebSocket-Protocol: " + strings.Repeat("x", maxOfferSize) + "," + Subprotocol}, status: 405},
+		{name: "too many subprotocols", changes: []string{"Sec-WebSocket-Protocol: " + strings.Repeat("x,", maxOffers) + Subprotocol}, status: 431},
+		{name: "too long subprotocols", changes: []string{"Sec-WebSocket-Protocol: " + strings.Repeat("x", maxOfferSize) + "," + Subprotocol}, status: 431},
 		{name: "no version", changes: []string{"-Sec-WebSocket-Version"}, status: 426},
 		{name: "version 8", changes: []string{"Sec-WebSocket-Version: 8"}, status: 426},
 		{name: "two versions", changes: []string{"Sec-WebSocket-Version: 13", "X: y\r\nSec-WebSocket-Version: 13"}, status: 426},
@@ -308,8 +308,8 @@ func TestSubprotocols(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := new(Config).offers(http.Header{fieldProtocol: {r.subprotocols()}})
-	if len(all) != handshake.MaxMembers+1 || all[7].application != offered[7] || all[handshake.MaxMembers].subprotocol != Subprotocol {
+	all, ok := new(Config).offers(http.Header{fieldProtocol: {r.subprotocols()}})
+	if !ok || len(all) != handshake.MaxMembers+1 || all[7].application != offered[7] || all[handshake.MaxMembers].subprotocol != Subprotocol {
 		t.Errorf("%d of %d are read", len(all), handshake.MaxMembers+1)
 	}
 }

@@ -1,6 +1,7 @@
 package wswt
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -110,8 +111,23 @@ func TestHTTP2(t *testing.T) {
 				}
 			}
 			info := servers[0].Info()
-			if info.Protocol != transport.WebSocket || info.TLS == nil || info.ID != 0 || clients[0].Info().TLS == nil {
+			if info.Protocol != transport.WebSocket || info.TLS == nil || clients[0].Info().TLS == nil {
 				t.Errorf("Info %+v", info)
+			}
+			keys := map[string]bool{}
+			for i := range clients {
+				if c, s := clients[i].Info().ID, servers[i].Info().ID; c != uint64(1+2*i) || s != c {
+					t.Errorf("session IDs %d and %d, want that of stream %d", c, s, 1+2*i)
+				}
+				a, err1 := clients[i].ExportKeyingMaterial("label", nil, 32)
+				b, err2 := servers[i].ExportKeyingMaterial("label", nil, 32)
+				if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
+					t.Errorf("both ends of session %d export %x (%v) and %x (%v)", i, a, err1, b, err2)
+				}
+				keys[string(a)] = true
+			}
+			if len(keys) != len(clients) {
+				t.Error("sessions that share a connection export the same")
 			}
 			start := time.Now()
 			if err := clients[0].CloseWithError(1, "a"); err != nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/towpath-go/towpath/capsule"
 	"github.com/towpath-go/towpath/internal/session"
-	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -32,33 +31,20 @@ type kdraftMapping struct {
 	recv     kdraftRecv // of the reader
 	send     kdraftSend // of the writer
 	greeting []byte     // of the writer: capsules that go out first
-
-	holder *sessionstate.Holder // of what recv gathers
 }
 
-// newKDraftMapping returns the mapping of a session that was made with p.
-func newKDraftMapping(s *session.Session, p session.Params) *kdraftMapping {
-	m := &kdraftMapping{s: s, recv: kdraftRecv{deliver: s.Data, maxDatagram: p.Config.WithDefaults().MaxDatagramSize}}
-	m.holder = p.Budget.Register(func() {
-		s.Abort(&transport.ProtocolError{Violation: transport.ViolationExcess, Reason: "memory budget used up"})
-	}, nil)
-	m.recv.hold = m.hold
+// newKDraftMapping returns the mapping of a connection whose session was made
+// with p.
+func newKDraftMapping(c *conn, p session.Params) *kdraftMapping {
+	m := &kdraftMapping{s: c.sess, recv: kdraftRecv{
+		deliver:     c.sess.Data,
+		maxDatagram: p.Config.WithDefaults().MaxDatagramSize,
+		hold:        c.hold,
+	}}
 	m.greeting = capsule.MaxStreams{MaximumStreams: p.Local.MaxStreamsBidi}.Append(m.greeting)
 	m.greeting = capsule.MaxStreams{Uni: true, MaximumStreams: p.Local.MaxStreamsUni}.Append(m.greeting)
 	return m
 }
-
-// hold charges the session's memory with n more bytes, or fewer.
-func (m *kdraftMapping) hold(n int) {
-	if n > 0 {
-		m.holder.Hold(n).Run()
-		return
-	}
-	m.holder.Release(-n).Run()
-}
-
-// over implements mapping.
-func (m *kdraftMapping) over() { m.holder.Close().Run() }
 
 // kdraftMaxMessage is the longest message that is received: one may carry all
 // the credit of a stream, and none of it is held, or a whole datagram.

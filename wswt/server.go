@@ -119,10 +119,7 @@ func (s *Server) stop(state serverState) (all []*conn) {
 	return all
 }
 
-var (
-	errMaxSessions  = errors.New("wswt: Upgrade: the server has as many sessions as Config.MaxSessions allows")
-	errShuttingDown = errors.New("wswt: Upgrade: the server is shutting down")
-)
+var errShuttingDown = errors.New("wswt: Upgrade: the server is shutting down")
 
 // reserve counts a connection that is being accepted. Code is the status to
 // answer if err is not nil.

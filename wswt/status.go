@@ -77,9 +77,11 @@ func clean(s ws.StatusCode) bool {
 }
 
 // violationStatus is the status of the Close frame that tells a peer that it
-// broke a rule of the capsule stream.
-func violationStatus(v transport.Violation) ws.StatusCode {
-	if v == transport.ViolationExcess {
+// broke a rule of the capsule stream, or ran into a limit of ours. What flow
+// control allows is a rule: the peer was told its limits.
+func violationStatus(v transport.Violation, limit transport.Limit) ws.StatusCode {
+	switch {
+	case v == transport.ViolationExcess, limit != "" && limit != transport.LimitFlowControl:
 		return ws.StatusPolicyViolation
 	}
 	return ws.StatusProtocolError
@@ -90,22 +92,32 @@ type fault struct {
 	status ws.StatusCode
 	reason string // for the peer: fixed text of at most 123 bytes
 	what   transport.Violation
+	limit  transport.Limit // that was reached, "" if none
 }
 
 func (f *fault) Error() string { return f.reason }
 
+// protocolError is what the session reports.
+func (f *fault) protocolError() *transport.ProtocolError {
+	return &transport.ProtocolError{Violation: f.what, Reason: f.reason, Limit: f.limit}
+}
+
 func malformed(reason string) *fault {
-	return &fault{ws.StatusProtocolError, reason, transport.ViolationMalformed}
+	return &fault{status: ws.StatusProtocolError, reason: reason, what: transport.ViolationMalformed}
+}
+
+func excess(status ws.StatusCode, reason string, limit transport.Limit) *fault {
+	return &fault{status: status, reason: reason, what: transport.ViolationExcess, limit: limit}
 }
 
 var (
-	faultText      = &fault{ws.StatusUnsupportedData, "text message", transport.ViolationMalformed}
-	faultTooBig    = &fault{ws.StatusMessageTooBig, "message too big", transport.ViolationExcess}
-	faultFlood     = &fault{ws.StatusPolicyViolation, "too many small frames", transport.ViolationExcess}
+	faultText      = &fault{status: ws.StatusUnsupportedData, reason: "text message", what: transport.ViolationMalformed}
+	faultTooBig    = excess(ws.StatusMessageTooBig, "message too big", transport.LimitMessageSize)
+	faultFlood     = excess(ws.StatusPolicyViolation, "too many small frames", transport.LimitFrames)
 	faultLength    = malformed("bad length")
 	faultCloseSize = malformed("Close frame of 1 byte")
 	faultCloseCode = malformed("bad status")
-	faultCloseText = &fault{ws.StatusInvalidFramePayloadData, "reason is not UTF-8", transport.ViolationMalformed}
+	faultCloseText = &fault{status: ws.StatusInvalidFramePayloadData, reason: "reason is not UTF-8", what: transport.ViolationMalformed}
 )
 
 // parseClose reads the payload of a Close frame: RFC 6455 section 5.5.1. Without
@@ -144,4 +156,5 @@ var (
 	errNoClose    = fmt.Errorf("wswt: the connection ended without a Close frame: %w", io.ErrUnexpectedEOF)
 	errServerDown = errors.New("wswt: the server is being closed")
 	errOver       = errors.New("wswt: the connection has ended")
+	errNoExporter = fmt.Errorf("wswt: TLS ended in front of this server, so there is no exporter: %w", transport.ErrUnsupported)
 )

@@ -33,6 +33,9 @@ const (
 	maxOffers    = handshake.MaxMembers + 8
 )
 
+// maxEncoded is the length of the longest application protocol in base64url.
+var maxEncoded = base64.RawURLEncoding.EncodedLen(handshake.MaxProtocol)
+
 // initialLimits are what both sides may do before the first capsule.
 type initialLimits struct{ client, server session.InitialLimits }
 
@@ -90,6 +93,9 @@ func parseOffer(subprotocol string) (o offer, ok bool) {
 	if !ok {
 		return o, false
 	}
+	if len(encoded) > maxEncoded {
+		return o, false
+	}
 	// Strict: there is one encoding of each protocol.
 	p, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
 	if err != nil || strings.ContainsAny(encoded, "\r\n") || handshake.CheckProtocols([]string{string(p)}) != nil {
@@ -99,12 +105,12 @@ func parseOffer(subprotocol string) (o offer, ok bool) {
 }
 
 // offers returns what a client offers and a Server speaks, most preferred first.
-// Of a client that speaks this package's subprotocol that is all. A field over
-// the bounds counts as absent.
-func (c *Config) offers(h http.Header) (all []offer) {
+// Of a client that speaks this package's subprotocol that is all. Ok is false if
+// the field is over the bounds, and not read.
+func (c *Config) offers(h http.Header) (all []offer, ok bool) {
 	names, ok := listed(h[fieldProtocol])
 	if !ok {
-		return nil
+		return nil, false
 	}
 	for _, name := range names {
 		if o, ok := parseOffer(name); ok && !slices.Contains(all, o) {
@@ -115,7 +121,7 @@ func (c *Config) offers(h http.Header) (all []offer) {
 	if c.RefuseKDraft || slices.ContainsFunc(all, func(o offer) bool { return !o.kdraft }) {
 		all = slices.DeleteFunc(all, theirs)
 	}
-	return all
+	return all, true
 }
 
 // listed splits the lines of a field into its members. Ok is false if they are
@@ -163,7 +169,11 @@ func selectOffer(all []offer, supported []string) (o offer, ok bool) {
 // subprotocol that [Upgrade] accepts for the Server of the request's context, so
 // that it is to answer it.
 func IsUpgrade(r *http.Request) bool {
-	return isWebSocket(r) && len(serverOf(r).cfg.offers(r.Header)) > 0
+	if !isWebSocket(r) {
+		return false
+	}
+	all, _ := serverOf(r).cfg.offers(r.Header)
+	return len(all) > 0
 }
 
 // isWebSocket reports whether a request asks for a WebSocket: RFC 6455 section

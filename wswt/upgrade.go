@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"time"
 
@@ -40,7 +41,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 		code, err = s.reserve()
 	}
 	if err != nil {
-		http.Error(w, http.StatusText(code), code)
+		s.refused(w, r, code, err)
 		return nil, err
 	}
 	// What is written on the connection from here is ours alone.
@@ -48,8 +49,9 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		s.release()
-		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
-		return nil, fmt.Errorf("wswt: Upgrade: the connection cannot be taken over: %w", err)
+		err = fmt.Errorf("wswt: Upgrade: the connection cannot be taken over: %w", err)
+		s.refused(w, r, http.StatusInternalServerError, err)
+		return nil, err
 	}
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // there is as much
 	early = bytes.Clone(early)
@@ -63,7 +65,12 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 	if _, err := nc.Write(head); err != nil {
 		hangUp(nc)
 		s.release()
-		return nil, fmt.Errorf("wswt: Upgrade: %w", err)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = errHandshakeTimeout
+		}
+		err = fmt.Errorf("wswt: Upgrade: %w", err)
+		s.refused(w, r, 0, err)
+		return nil, err
 	}
 	_ = nc.SetWriteDeadline(time.Time{})
 	c := newConn(params{
@@ -76,11 +83,13 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 			ApplicationProtocol: chosen.application,
 			TLS:                 r.TLS,
 			Header:              r.Header,
+			ID:                  streamID(nc),
 		},
 		budget: s.account(r.Context()),
 		onEnd:  s.remove,
 	})
 	s.add(c) // before it can end, which takes it out again
+	c.opened(true)
 	c.run()
 	handshake.Keep(r.Context(), c.sess.Context())
 	return c.sess, nil
@@ -118,7 +127,10 @@ func (s *Server) negotiate(w http.ResponseWriter, r *http.Request, opts *transpo
 		w.Header().Set("Sec-WebSocket-Version", "13") // RFC 6455 section 4.4
 		return offer{}, http.StatusUpgradeRequired, fmt.Errorf("wswt: Upgrade: version %q of the WebSocket protocol", versions)
 	}
-	all := s.cfg.offers(r.Header)
+	all, ok := s.cfg.offers(r.Header)
+	if !ok {
+		return offer{}, http.StatusRequestHeaderFieldsTooLarge, errOffers
+	}
 	if len(all) == 0 {
 		return offer{}, http.StatusMethodNotAllowed, errNotUpgrade
 	}
@@ -131,7 +143,7 @@ func (s *Server) negotiate(w http.ResponseWriter, r *http.Request, opts *transpo
 	if !handshake.OriginAllowed(r, opts) {
 		return offer{}, http.StatusForbidden, fmt.Errorf("wswt: Upgrade: origin %q is not allowed", r.Header["Origin"])
 	}
-	chosen, ok := selectOffer(all, opts.Protocols)
+	chosen, ok = selectOffer(all, opts.Protocols)
 	if !ok || chosen.application == "" && opts.RequireProtocol {
 		return offer{}, http.StatusBadRequest, errNoProtocol
 	}
