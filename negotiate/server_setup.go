@@ -63,6 +63,13 @@ func (s *Server) setupWebSocket() {
 		}
 		c.Session = cmp.Or(c.Session, s.Config)
 		c.MaxServerMemory = -1 // the account below counts
+		// The Server's own bounds are for all transports together.
+		if c.MaxSessionsPerAddress == 0 {
+			c.MaxSessionsPerAddress = -1
+		}
+		if c.SessionRate == 0 {
+			c.SessionRate = -1
+		}
 		if c.Logger == nil {
 			c.Logger = s.Logger
 		}

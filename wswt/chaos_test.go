@@ -33,10 +33,11 @@ func chaos(t *testing.T, r *rand.Rand) {
 	client := r.IntN(2) == 0
 	kdraft := !client && r.IntN(3) == 0
 	srv := NewServer(&Config{MaxServerMemory: 1 << 20})
-	if _, err := srv.reserve(); err != nil {
+	place, _, err := srv.reserve("")
+	if err != nil {
 		t.Fatal(err)
 	}
-	c := newConn(params{nc: near, client: client, kdraft: kdraft, cfg: srv.cfg, budget: srv.budget, onEnd: srv.remove})
+	c := newConn(params{place: place, nc: near, client: client, kdraft: kdraft, cfg: srv.cfg, budget: srv.budget, onEnd: srv.remove})
 	srv.add(c)
 	c.run()
 	p := &rawPeer{t: t, client: !client}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/towpath-go/towpath/internal/quota"
 	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -30,6 +31,14 @@ type Config struct {
 	// included; another one is answered 429. Default 10,000; negative: none.
 	// Server only.
 	MaxSessions int
+	// MaxSessionsPerAddress bounds the sessions that one client address has at
+	// the same time, those being accepted included; SessionRate bounds those that
+	// it opens per second, with bursts of twice as many. An IPv6 client is its
+	// /64. Beyond either it is answered 429. Defaults 1,000 each; none if
+	// TLSTerminated is set, where the address is the proxy's; negative: none.
+	// Server only.
+	MaxSessionsPerAddress int
+	SessionRate           int
 
 	// MaxConnectionMemory bounds the bytes that one session holds: received and
 	// unread, or written and unsent. At three quarters of it windows stop
@@ -58,7 +67,8 @@ type Config struct {
 	// on requests in the clear over a network that is trusted. Without it a
 	// request that did not come by TLS is refused with 403. Such sessions have
 	// no Info.TLS and export no keying material, and their RemoteAddr is the
-	// proxy's. The proxy has to pass Host on as it got it, since an Origin is
+	// proxy's, so that nothing is bounded per client address unless
+	// MaxSessionsPerAddress or SessionRate say so. The proxy has to pass Host on as it got it, since an Origin is
 	// compared with it, or UpgradeOptions.Origins to name the public host.
 	// Server only.
 	TLSTerminated bool
@@ -81,14 +91,16 @@ type Config struct {
 
 // Defaults of Config.
 const (
-	DefaultMaxMessageSize      = 1 << 20
-	DefaultMaxSessions         = 10_000
-	DefaultMaxConnectionMemory = sessionstate.DefaultConnectionBudget
-	DefaultMaxServerMemory     = sessionstate.DefaultServerBudget
-	DefaultHandshakeTimeout    = 10 * time.Second
-	DefaultWriteTimeout        = 30 * time.Second
-	DefaultKeepAlive           = 15 * time.Second
-	DefaultPingTimeout         = 15 * time.Second
+	DefaultMaxMessageSize        = 1 << 20
+	DefaultMaxSessions           = 10_000
+	DefaultMaxSessionsPerAddress = 1000
+	DefaultSessionRate           = 1000 // per second
+	DefaultMaxConnectionMemory   = sessionstate.DefaultConnectionBudget
+	DefaultMaxServerMemory       = sessionstate.DefaultServerBudget
+	DefaultHandshakeTimeout      = 10 * time.Second
+	DefaultWriteTimeout          = 30 * time.Second
+	DefaultKeepAlive             = 15 * time.Second
+	DefaultPingTimeout           = 15 * time.Second
 )
 
 // minMessageSize is what every receiver of the subprotocol takes in one message.
@@ -122,11 +134,21 @@ func (c *Config) maxMessageSize() int64 {
 	return max(c.MaxMessageSize, minMessageSize)
 }
 
-func (c *Config) maxSessions() int {
-	if n := orNone(c.MaxSessions, DefaultMaxSessions); n > 0 {
-		return n
+// perAddress returns a bound that is one for each client address, 0 for none.
+func (c *Config) perAddress(v, def int) int {
+	if c.TLSTerminated {
+		def = 0
 	}
-	return math.MaxInt
+	return orNone(v, def)
+}
+
+// quota returns the bounds of each client address.
+func (c *Config) quota() quota.Limits {
+	return quota.Limits{
+		Open:          orNone(c.MaxSessions, DefaultMaxSessions),
+		OpenPerClient: c.perAddress(c.MaxSessionsPerAddress, DefaultMaxSessionsPerAddress),
+		Rate:          c.perAddress(c.SessionRate, DefaultSessionRate),
+	}
 }
 
 func (c *Config) handshakeTimeout() time.Duration {

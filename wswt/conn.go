@@ -11,6 +11,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/towpath-go/towpath/internal/cork"
+	"github.com/towpath-go/towpath/internal/quota"
 	"github.com/towpath-go/towpath/internal/session"
 	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
@@ -87,6 +88,7 @@ type params struct {
 	kdraft  bool // the subprotocol is one of fails-components'
 	info    transport.Info
 	budget  *sessionstate.Budget // of all sessions of a server, or nil
+	place   *quota.Hold          // in the quotas of a server, or nil
 	onEnd   func(*conn)          // called when everything of the connection has ended; may be nil
 }
 
@@ -100,6 +102,7 @@ type conn struct {
 	mapping mapping
 	tls     *tls.ConnectionState
 	closing time.Duration // bounds each step of the closing handshake
+	place   *quota.Hold
 	onEnd   func(*conn)
 	holder  *sessionstate.Holder // of what is held beside the session
 	frames  *frameReader         // of the reader
@@ -148,6 +151,7 @@ func newConn(p params) *conn {
 		cfg:      p.cfg,
 		tls:      p.info.TLS,
 		closing:  cfg.WithDefaults().CloseTimeout,
+		place:    p.place,
 		onEnd:    p.onEnd,
 		writer:   frameWriter{client: p.client},
 		aborted:  ws.StatusInternalServerError,

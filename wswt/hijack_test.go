@@ -56,7 +56,7 @@ func openingRequest() *http.Request {
 // TestGoneAtOnce makes sure that a connection that ends while it is being accepted
 // is not kept.
 func TestGoneAtOnce(t *testing.T) {
-	srv := NewServer(nil)
+	srv := NewServer(&Config{SessionRate: -1})
 	for range 5_000 {
 		s, err := srv.Upgrade(hijacker{httptest.NewRecorder(), new(deadConn)}, openingRequest(), nil)
 		if err != nil {

@@ -249,7 +249,8 @@ func TestMemory(t *testing.T) {
 func TestServerCloseWhileAccepting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := NewServer(nil)
-		if _, err := srv.reserve(); err != nil {
+		place, _, err := srv.reserve("")
+		if err != nil {
 			t.Fatal(err)
 		}
 		closed := make(chan struct{})
@@ -258,7 +259,7 @@ func TestServerCloseWhileAccepting(t *testing.T) {
 			close(closed)
 		}()
 		time.Sleep(time.Second)
-		if _, err := srv.reserve(); err != errShuttingDown {
+		if _, _, err := srv.reserve(""); err != errShuttingDown {
 			t.Errorf("reserve: %v", err)
 		}
 		select {
@@ -266,7 +267,7 @@ func TestServerCloseWhileAccepting(t *testing.T) {
 			t.Error("Close has not waited")
 		default:
 		}
-		p := startPeer(t, srv)
+		p := startPeer(t, srv, place)
 		p.wantClose(1001)
 		p.nc.Close()
 		<-closed

@@ -15,6 +15,7 @@ import (
 
 	"github.com/towpath-go/towpath/capsule"
 	"github.com/towpath-go/towpath/internal/memconn"
+	"github.com/towpath-go/towpath/internal/quota"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -53,32 +54,35 @@ func connect(t testing.TB, client bool, cfg *Config, opts *memconn.Options) *raw
 // connectTo makes one more connection of a server.
 func connectTo(t testing.TB, srv *Server) *rawPeer {
 	t.Helper()
-	if _, err := srv.reserve(); err != nil {
+	place, _, err := srv.reserve("")
+	if err != nil {
 		t.Fatal(err)
 	}
-	return startPeer(t, srv)
+	return startPeer(t, srv, place)
 }
 
 // startPeer does the same for a place that was reserved.
-func startPeer(t testing.TB, srv *Server) *rawPeer {
+func startPeer(t testing.TB, srv *Server, place *quota.Hold) *rawPeer {
 	a, b := memconn.Pipe(nil)
 	p := &rawPeer{t: t, nc: a, other: b, client: true, srv: srv}
-	p.start()
+	p.start(place)
 	return p
 }
 
 func (p *rawPeer) accept() {
 	p.t.Helper()
-	if _, err := p.srv.reserve(); err != nil {
+	place, _, err := p.srv.reserve("")
+	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.start()
+	p.start(place)
 }
 
 // start starts the connection under test.
-func (p *rawPeer) start() {
-	p.c = newConn(params{nc: p.other, client: !p.client, cfg: p.srv.cfg, budget: p.srv.budget, onEnd: p.srv.remove})
+func (p *rawPeer) start(place *quota.Hold) {
+	p.c = newConn(params{place: place, nc: p.other, client: !p.client, cfg: p.srv.cfg, budget: p.srv.budget, onEnd: p.srv.remove})
 	p.srv.add(p.c)
+	p.c.opened(true)
 	p.c.run()
 	p.s = p.c.sess
 }
@@ -282,6 +286,9 @@ func (p *rawPeer) wantGone() {
 	<-p.c.done
 	if n := p.srv.budget.Held(); n != 0 {
 		p.t.Errorf("%d bytes are still counted as held", n)
+	}
+	if n := p.srv.quota.Open(); n != 0 {
+		p.t.Errorf("%d sessions are still counted as open", n)
 	}
 	p.srv.mu.Lock()
 	defer p.srv.mu.Unlock()

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"time"
 
+	"github.com/towpath-go/towpath/internal/quota"
 	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -16,6 +18,7 @@ import (
 type Server struct {
 	cfg    *Config
 	budget *sessionstate.Budget
+	quota  *quota.Table // of sessions, those being accepted included
 
 	mu    sync.Mutex // guards the following
 	state serverState
@@ -38,6 +41,7 @@ const (
 // NewServer returns a Server. A nil cfg is the zero Config.
 func NewServer(cfg *Config) *Server {
 	s := &Server{cfg: cfg.clone(), conns: make(map[*conn]struct{}), empty: make(chan struct{})}
+	s.quota = quota.NewTable(s.cfg.quota())
 	s.budget = newBudget(orNone(s.cfg.MaxServerMemory, DefaultMaxServerMemory), nil)
 	return s
 }
@@ -121,23 +125,38 @@ func (s *Server) stop(state serverState) (all []*conn) {
 
 var errShuttingDown = errors.New("wswt: Upgrade: the server is shutting down")
 
-// reserve counts a connection that is being accepted. Code is the status to
-// answer if err is not nil.
-func (s *Server) reserve() (code int, err error) {
+// reserve counts a connection that is being accepted from an address. Code is
+// the status to answer if err is not nil; otherwise release takes the place back.
+func (s *Server) reserve(remote string) (place *quota.Hold, code int, err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.state != serverOpen:
-		return http.StatusServiceUnavailable, errShuttingDown
-	case s.count >= s.cfg.maxSessions():
-		return http.StatusTooManyRequests, errMaxSessions
+	open := s.state == serverOpen
+	if open {
+		s.count++
 	}
-	s.count++
-	return 0, nil
+	s.mu.Unlock()
+	if !open {
+		return nil, http.StatusServiceUnavailable, errShuttingDown
+	}
+	place, verdict := s.quota.Take(quota.Client(remote), time.Now())
+	switch verdict {
+	case quota.Granted:
+		return place, 0, nil
+	case quota.TooMany:
+		err = errPerAddress
+	case quota.TooFast:
+		err = errSessionRate
+	default:
+		err = errMaxSessions
+	}
+	s.release(nil)
+	return nil, http.StatusTooManyRequests, err
 }
 
 // release takes back reserve.
-func (s *Server) release() {
+func (s *Server) release(place *quota.Hold) {
+	if place != nil {
+		place.Release()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count--
@@ -166,5 +185,5 @@ func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
-	s.release()
+	s.release(c.place)
 }

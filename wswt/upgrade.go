@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/internal/handshake"
+	"github.com/towpath-go/towpath/internal/quota"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -24,8 +25,8 @@ import (
 //
 // It checks the Origin and that the request came by TLS (403), the handshake (400,
 // 426 for another version than 13), the application protocol (400 if one is
-// required and none fits), that the Server has room (429) and is not shutting
-// down (503). Extensions are not answered, so none is in force. The session is
+// required and none fits), that the Server has room, for this client too (429),
+// and is not shutting down (503). Extensions are not answered, so none is in force. The session is
 // not bound to the request's context and outlives the handler; the request's
 // deadlines do not hold for it.
 //
@@ -36,9 +37,10 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 	if opts == nil {
 		opts = new(transport.UpgradeOptions)
 	}
+	var place *quota.Hold
 	chosen, code, err := s.negotiate(w, r, opts)
 	if err == nil {
-		code, err = s.reserve()
+		place, code, err = s.reserve(r.RemoteAddr)
 	}
 	if err != nil {
 		s.refused(w, r, code, err)
@@ -48,7 +50,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 	head := responseHead(w.Header(), r, opts, chosen)
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		s.release()
+		s.release(place)
 		err = fmt.Errorf("wswt: Upgrade: the connection cannot be taken over: %w", err)
 		s.refused(w, r, http.StatusInternalServerError, err)
 		return nil, err
@@ -64,7 +66,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 	_ = nc.SetWriteDeadline(deadline)
 	if _, err := nc.Write(head); err != nil {
 		hangUp(nc)
-		s.release()
+		s.release(place)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = errHandshakeTimeout
 		}
@@ -86,6 +88,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 			ID:                  streamID(nc),
 		},
 		budget: s.account(r.Context()),
+		place:  place,
 		onEnd:  s.remove,
 	})
 	s.add(c) // before it can end, which takes it out again
