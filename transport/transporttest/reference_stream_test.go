@@ -47,6 +47,7 @@ func (h *refHalf) announce() {
 		return
 	}
 	h.announced = true
+	h.sender.traffic()
 	r := h.receiver()
 	r.accept[kindOf(h.at.recv == nil)] = append(r.accept[kindOf(h.at.recv == nil)], h.to)
 	r.stats.StreamsAccepted++
@@ -74,6 +75,7 @@ func (s *refSession) pump() {
 		next.waiting = next.waiting[n:]
 		s.stats.BytesSent += uint64(n)
 		s.peer.stats.BytesReceived += uint64(n)
+		s.traffic()
 		next.settle()
 	}
 }
@@ -95,7 +97,7 @@ func (s *refSession) before(a, b *refHalf) bool {
 
 func (h *refHalf) room() int64 {
 	stream := h.window() - (h.sent - h.read)
-	session := h.receiver().config.InitialSessionWindow - (h.sender.sent - h.sender.read)
+	session := h.receiver().config.InitialSessionWindow - (h.sender.sent - h.receiver().given(h.sender.read))
 	if h.fault("no stream window") {
 		stream = 1 << 40
 	}
@@ -209,6 +211,9 @@ func (st *refStream) Write(p []byte) (n int, err error) {
 		case room > 0:
 			m := min(int(room), len(p)-n)
 			h.announce()
+			if s.sent-s.read+int64(m+len(h.waiting)) > s.peer.config.InitialSessionWindow {
+				s.stalled()
+			}
 			h.waiting = append(h.waiting, p[n:n+m]...)
 			n += m
 			s.pump()

@@ -58,6 +58,7 @@ type refSession struct {
 
 	datagrams []refDatagram
 	reused    []byte
+	rates     refRates
 	draining  chan struct{}
 	drained   bool
 	stats     transport.Stats
@@ -78,6 +79,8 @@ func refMakePair(faults ...string) MakePair {
 		}
 		c, s := newRefSession(p, client), newRefSession(p, server)
 		c.peer, s.peer, c.client = s, c, true
+		c.startRates()
+		s.startRates()
 		return c, s, func() {
 			c.CloseWithError(0, "")
 			s.CloseWithError(0, "")
@@ -148,12 +151,17 @@ func (s *refSession) openKind(ctx context.Context, uni bool) (*refStream, error)
 			limit = nil
 		}
 	}
+	if n := s.limit(kind); s.end == nil && s.opened[kind] >= n && s.rates.stalledAt[kind] != n+1 {
+		s.rates.stalledAt[kind] = n + 1
+		s.stalled()
+	}
 	err := s.wait(ctx, limit, func() bool {
 		return s.opened[kind] < s.limit(kind) || s.pair.fault("no stream limit")
 	})
 	if err != nil {
 		return nil, err
 	}
+	s.traffic()
 	id := transport.StreamID(uint64(s.opened[kind])<<2 | uint64(kind)<<1)
 	if s.pair.fault("ids leave gaps") {
 		id *= 2
@@ -246,6 +254,12 @@ func (s *refSession) SendDatagram(p []byte) error {
 		return nil
 	}
 	r.stats.DatagramsReceived++
+	if !s.pair.fault("datagrams are no traffic") {
+		s.traffic()
+	}
+	if !r.takesDatagram(len(p)) {
+		return nil
+	}
 	if len(p) > r.config.MaxDatagramSize && !s.pair.fault("large datagrams received") || r.config.IncomingDatagramQueue == 0 {
 		r.stats.DatagramsDroppedIncoming++
 		return nil
@@ -355,6 +369,7 @@ func (s *refSession) finish(err *transport.SessionError) {
 	}
 	s.end = err
 	s.cancel(err)
+	s.stopRates()
 	if s.config.Trace != nil && s.config.Trace.Closed != nil {
 		s.config.Trace.Closed(err)
 		if s.pair.fault("closed traced twice") {

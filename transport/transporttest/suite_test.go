@@ -15,13 +15,18 @@ var refCaps = Caps{Bubble: true, ExactPriority: true, ReliableDatagrams: true, C
 // faultVariable names the fault of TestFaulty's sessions.
 const faultVariable = "TOWPATH_TRANSPORTTEST_FAULT"
 
-func TestReference(t *testing.T) { TestSession(t, refMakePair(), refCaps) }
+func TestReference(t *testing.T) { testRef(t, refMakePair(), refCaps) }
+
+func testRef(t *testing.T, mk MakePair, caps Caps) {
+	TestSession(t, mk, caps)
+	t.Run("rates", func(t *testing.T) { TestRates(t, mk, caps) })
+}
 
 // TestReferenceInRealTime runs the suite as it runs over real sockets.
 func TestReferenceInRealTime(t *testing.T) {
 	caps := refCaps
 	caps.Bubble, caps.ExactPriority, caps.Unpaced = false, false, true
-	TestSession(t, refMakePair(), caps)
+	testRef(t, refMakePair(), caps)
 }
 
 // TestFaulty is run by TestFaultsAreFound in a process of its own, because it
@@ -35,7 +40,7 @@ func TestFaulty(t *testing.T) {
 	if name, ok := strings.CutPrefix(fault, "tendency: "); ok {
 		fault, caps.ExactPriority = name, false
 	}
-	TestSession(t, refMakePair(fault), caps)
+	testRef(t, refMakePair(fault), caps)
 }
 
 // TestFaultsAreFound: a suite that cannot fail proves nothing. Each fault built
@@ -110,6 +115,20 @@ func TestFaultsAreFound(t *testing.T) {
 		"priority fixed":           "priority/may_change",
 		"tendency: no priority":    "priority/tends_to_finish_first$",
 		"leak":                     "info/Stats_count",
+		"no byte rate":             "rates/slows_the_writer",
+		"bytes above rate lost":    "rates/slows_the_writer",
+		"throttling not counted":   "rates/slows_the_writer",
+		"no burst":                 "rates/within_its_burst",
+		"no datagram rate":         "rates/IncomingDatagramRate",
+		"dropped and not told":     "rates/IncomingDatagramRate",
+		"datagram rate ends":       "rates/IncomingDatagramRate",
+		"no idle timeout":          "rates/without_traffic",
+		"idle names no limit":      "rates/without_traffic",
+		"idle without reason":      "rates/without_traffic",
+		"datagrams are no traffic": "rates/traffic_of_every_kind",
+		"always idle":              "rates/silence",
+		"stalls not counted":       "rates/limit_on_streams",
+		"stalls of calls":          "rates/limit_on_streams",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			cmd := exec.Command(self, "-test.run=^TestFaulty$/"+where, "-test.timeout=60s")
