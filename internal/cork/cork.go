@@ -129,13 +129,22 @@ type TLSConn struct {
 func NewTLSConn(tc *tls.Conn) TLSConn {
 	c := TLSConn{Conn: tc}
 	nc := tc.NetConn()
-	if cork, ok := nc.(*corkConn); ok {
-		c.cork = cork
-		nc = cork.Conn
+	for range maxUnder {
+		if cork, ok := nc.(*corkConn); ok && c.cork == nil {
+			c.cork = cork
+		}
+		under, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		nc = under.NetConn()
 	}
 	limitUnsent(nc)
 	return c
 }
+
+// maxUnder bounds the connections under one another.
+const maxUnder = 8
 
 // Write writes p as TLS records and returns when all of them were handed to the
 // kernel.

@@ -116,6 +116,34 @@ func TestTableRate(t *testing.T) {
 	}
 }
 
+func TestAsk(t *testing.T) {
+	tb := NewTable(Limits{Open: 4, OpenPerClient: 2, Rate: 1, Burst: 3, Clients: 2})
+	want := func(c int, v Verdict, why string) {
+		t.Helper()
+		for range 5 {
+			if got := tb.Ask(client(c), epoch); got != v {
+				t.Fatalf("%s: %v, want %v", why, got, v)
+			}
+		}
+	}
+	want(1, Granted, "a new client")
+	if len(tb.clients) != 0 {
+		t.Error("asking took room in the table")
+	}
+	a, _ := take(tb, client(1), 2, epoch)
+	want(1, TooMany, "two are open")
+	a[0].Release()
+	want(1, Granted, "one is open")
+	a[0], _ = tb.Take(client(1), epoch)
+	a[0].Release()
+	want(1, TooFast, "the burst is used")
+	take(tb, client(2), 1, epoch)
+	take(tb, client(3), 2, epoch) // shares
+	want(4, Full, "four are open")
+	a[1].Release()
+	want(4, TooMany, "who shares has two open")
+}
+
 func TestNoLimits(t *testing.T) {
 	tb := NewTable(Limits{Open: -1, OpenPerClient: -1, Rate: -1})
 	if h, last := take(tb, client(1), 10_000, epoch); len(h) != 10_000 || last != Granted || tb.Open() != 10_000 {

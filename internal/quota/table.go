@@ -91,19 +91,46 @@ func (t *Table) Take(client netip.Prefix, now time.Time) (*Hold, Verdict) {
 		return nil, Full // before the client takes room in the table
 	}
 	e := t.entryLocked(client, now)
-	if t.limits.OpenPerClient > 0 && e.open >= t.limits.OpenPerClient {
-		return nil, TooMany
-	}
-	if t.limits.Rate > 0 {
-		e.refill(now, t.limits.Rate)
-		if e.used+1 > float64(t.limits.Burst) {
-			return nil, TooFast
-		}
-		e.used++
+	if v := t.takeLocked(e, now); v != Granted {
+		return nil, v
 	}
 	t.open++
 	e.open++
 	return &Hold{table: t, entry: e}, Granted
+}
+
+// Ask returns what Take would say, and changes nothing: the client is not counted
+// and takes no room in the table.
+func (t *Table) Ask(client netip.Prefix, now time.Time) Verdict {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.clients[client]
+	if e == nil {
+		e = new(entry)
+		if len(t.clients) >= t.limits.Clients {
+			e = &t.rest
+		}
+	}
+	copied := *e
+	return t.takeLocked(&copied, now)
+}
+
+// takeLocked decides about one more of an entry, and charges the entry's bucket
+// for it.
+func (t *Table) takeLocked(e *entry, now time.Time) Verdict {
+	switch {
+	case t.limits.Open > 0 && t.open >= t.limits.Open:
+		return Full
+	case t.limits.OpenPerClient > 0 && e.open >= t.limits.OpenPerClient:
+		return TooMany
+	case t.limits.Rate > 0:
+		e.refill(now, t.limits.Rate)
+		if e.used+1 > float64(t.limits.Burst) {
+			return TooFast
+		}
+		e.used++
+	}
+	return Granted
 }
 
 // Open returns what all clients have open.
