@@ -17,6 +17,8 @@ import (
 
 	"github.com/towpath-go/towpath/h2wt"
 	"github.com/towpath-go/towpath/h3wt"
+	"github.com/towpath-go/towpath/internal/admission"
+	"github.com/towpath-go/towpath/internal/quota"
 	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 	"github.com/towpath-go/towpath/wswt"
@@ -63,14 +65,42 @@ type Server struct {
 	// in its own way; HTTP/2 and WebSocket share one account. Default 512 MiB;
 	// negative: none.
 	MaxMemory int64
+
+	// MaxConnections bounds the connections over TCP and QUIC that are open at
+	// once, those included whose handshake is not done. More are refused, and none
+	// that is open is ended for a new one: TCP connections are closed before TLS,
+	// which the client sees as a reset; QUIC ones are answered CONNECTION_REFUSED.
+	// A QUIC client counts once its address is verified; until then
+	// h3wt.Config.UnverifiedHandshakes bounds them. Default 10,000; negative: none.
+	MaxConnections int
+	// MaxConnectionsPerAddress bounds those of one client address (an IPv6 /64).
+	// Default 2,000, since a school, a company or a whole mobile network may be
+	// behind one; negative: none.
+	MaxConnectionsPerAddress int
+	// ConnectionRate bounds the new connections per second of one client address,
+	// with bursts of twice as many. Default 1,000, so that all who are behind one
+	// address can come back at once; negative: none.
+	ConnectionRate int
+
+	// MaxSessions bounds the sessions that are open at once by all ways together,
+	// those included that the Handler has not decided on yet. More are answered
+	// 429 with Retry-After, as are those beyond the next two limits, and none that
+	// is open is ended for a new one. A session counts where the Handler has a
+	// request whose context comes from the original's. It replaces the
+	// WS.MaxSessions that is not set. Default 20,000; negative: none.
+	MaxSessions int
+	// MaxSessionsPerAddress bounds those of one client address (an IPv6 /64).
+	// Default 4,000; negative: none.
+	MaxSessionsPerAddress int
 	// SessionRate bounds the requests for sessions per second from one client
-	// address (an IPv6 /64), with bursts of twice as many; beyond it they are
-	// answered 429. Default 1,000; negative: none.
+	// address, with bursts of twice as many. Default 1,000; negative: none.
 	SessionRate int
+
 	// MaxHeaderBytes bounds a request's header. Default 64 KiB.
 	MaxHeaderBytes int
-	// ReadHeaderTimeout bounds the reading of a request's header over TCP, the
-	// TLS handshake included. Default 10 s.
+	// ReadHeaderTimeout bounds the TLS handshake over TCP, and then the reading of
+	// each request's header. Default 10 s; negative: none, which leaves
+	// connections open whose client never says anything.
 	ReadHeaderTimeout time.Duration
 	// IdleTimeout ends TCP connections without a request or session. Default 2 min.
 	IdleTimeout time.Duration
@@ -89,6 +119,9 @@ type Server struct {
 	memory  *sessionstate.Budget // of everything over TCP; nil: no limit
 	ws      *wswt.Server         // nil if there are no sessions over WebSocket
 	initErr error
+	// connections counts those of TCP and QUIC.
+	connections *quota.Table
+	refusals    admission.Log
 
 	mu      sync.Mutex // guards the following
 	addr    net.Addr
@@ -101,7 +134,6 @@ const (
 	defaultHeaderBytes   = 64 << 10
 	defaultHeaderTimeout = 10 * time.Second
 	defaultServerIdle    = 2 * time.Minute
-	defaultSessionRate   = 1000
 	defaultServerMemory  = 512 << 20
 	// altSvcAge is how long a browser may remember the way, in seconds.
 	altSvcAge = 86400
@@ -125,9 +157,7 @@ func (s *Server) setup() error {
 	if handler == nil {
 		handler = http.DefaultServeMux
 	}
-	if rate := orDefault(s.SessionRate, defaultSessionRate); rate > 0 {
-		handler = &rateLimiter{next: handler, rate: float64(rate)}
-	}
+	handler = s.setupLimits(handler)
 	headerBytes := orDefault(s.MaxHeaderBytes, defaultHeaderBytes)
 	memory := s.MaxMemory
 	if memory == 0 {
@@ -150,7 +180,7 @@ func (s *Server) setup() error {
 		MaxHeaderBytes:    headerBytes,
 		ReadHeaderTimeout: orDefault(s.ReadHeaderTimeout, defaultHeaderTimeout),
 		IdleTimeout:       orDefault(s.IdleTimeout, defaultServerIdle),
-		ErrorLog:          log.New(quietHandshakes{errorLog}, "", 0),
+		ErrorLog:          log.New(handshakeLog{s, errorLog}, "", 0),
 	}
 	s.setupWebSocket()
 	if err := s.setupHTTP2(); err != nil {
@@ -228,7 +258,7 @@ func (s *Server) Serve(ln net.Listener, pc net.PacketConn) error {
 	if ln != nil {
 		n++
 		go func() { // ends when the listener does; waited for below
-			errs <- s.tcp.ServeTLS(h2wt.NewListener(ln), "", "")
+			errs <- s.tcp.ServeTLS(h2wt.NewListener(s.limitListener(ln)), "", "")
 		}()
 	}
 	if pc != nil {

@@ -33,6 +33,9 @@ func (s *Server) setupHTTP2() error {
 	}
 	c.Session = cmp.Or(c.Session, s.Config)
 	c.MaxServerMemory = -1 // see setupWebSocket
+	if c.Monitor == nil {
+		c.Monitor = s.Monitor
+	}
 	if c.Logger == nil {
 		c.Logger = s.Logger
 	}
@@ -64,11 +67,17 @@ func (s *Server) setupWebSocket() {
 		c.Session = cmp.Or(c.Session, s.Config)
 		c.MaxServerMemory = -1 // the account below counts
 		// The Server's own bounds are for all transports together.
+		if c.MaxSessions == 0 {
+			c.MaxSessions = -1
+		}
 		if c.MaxSessionsPerAddress == 0 {
 			c.MaxSessionsPerAddress = -1
 		}
 		if c.SessionRate == 0 {
 			c.SessionRate = -1
+		}
+		if c.Monitor == nil {
+			c.Monitor = s.Monitor
 		}
 		if c.Logger == nil {
 			c.Logger = s.Logger
@@ -97,6 +106,9 @@ func (s *Server) setupHTTP3(h http.Handler, headerBytes int, memory int64) {
 	if c.MaxHeaderBytes == 0 {
 		c.MaxHeaderBytes = headerBytes
 	}
+	if c.Monitor == nil {
+		c.Monitor = s.Monitor
+	}
 	if c.Logger == nil {
 		c.Logger = s.Logger
 	}
@@ -107,5 +119,8 @@ func (s *Server) setupHTTP3(h http.Handler, headerBytes int, memory int64) {
 	if qc.InitialPacketSize == 0 {
 		qc.InitialPacketSize = minPacketSize
 	}
-	s.udp = &h3wt.Server{TLSConfig: s.TLSConfig.Clone(), QUICConfig: qc, Handler: h, Config: &c}
+	s.udp = &h3wt.Server{
+		TLSConfig: s.TLSConfig.Clone(), QUICConfig: qc, Handler: h, Config: &c,
+		Admit: s.admitQUIC, VerifyAddress: s.wouldRefuse,
+	}
 }

@@ -1,0 +1,152 @@
+package negotiate
+
+import (
+	"bytes"
+	"log"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/towpath-go/towpath/h2wt"
+	"github.com/towpath-go/towpath/internal/admission"
+	"github.com/towpath-go/towpath/internal/handshake"
+	"github.com/towpath-go/towpath/internal/quota"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// What a Server lets in.
+
+// Defaults of Server.
+const (
+	DefaultMaxSessions           = 20_000
+	DefaultMaxSessionsPerAddress = 4_000
+	DefaultSessionRate           = 1_000
+)
+
+// Seconds that the Retry-After field of a refusal says: the rate brings new
+// requests all the time, a place becomes free when somebody goes.
+const (
+	retryRate  = 1
+	retryPlace = 5
+)
+
+// setupLimits makes the tables and puts the sessions' one in front of a handler.
+func (s *Server) setupLimits(next http.Handler) http.Handler {
+	s.refusals.Logger = s.Logger
+	s.connections = quota.NewTable(quota.Limits{
+		Open:          orDefault(s.MaxConnections, h2wt.DefaultMaxConnections),
+		OpenPerClient: orDefault(s.MaxConnectionsPerAddress, h2wt.DefaultMaxConnectionsPerAddress),
+		Rate:          orDefault(s.ConnectionRate, h2wt.DefaultConnectionRate),
+	})
+	return &sessionLimiter{server: s, next: next, table: quota.NewTable(quota.Limits{
+		Open:          orDefault(s.MaxSessions, DefaultMaxSessions),
+		OpenPerClient: orDefault(s.MaxSessionsPerAddress, DefaultMaxSessionsPerAddress),
+		Rate:          orDefault(s.SessionRate, DefaultSessionRate),
+	})}
+}
+
+// limitListener has TCP connections counted, and those that are too many closed.
+func (s *Server) limitListener(ln net.Listener) net.Listener {
+	return &admission.Listener{Listener: ln, Table: s.connections, Refused: func(remote net.Addr, limit transport.Limit) {
+		s.connectionRefused(remote.String(), limit)
+	}}
+}
+
+// connectionRefused tells of a TCP connection that was turned away: nobody knows
+// what it would have spoken.
+func (s *Server) connectionRefused(remote string, limit transport.Limit) {
+	if s.Monitor != nil {
+		s.Monitor.ConnectionRefused(transport.ProtocolUnknown, limit)
+	}
+	s.refusals.Refused("connection refused", remote, transport.ProtocolUnknown, limit)
+}
+
+// admitQUIC counts a QUIC connection; h3wt tells of those that are refused.
+func (s *Server) admitQUIC(remote net.Addr) (release func(), limit transport.Limit, ok bool) {
+	hold, v := s.connections.Take(quota.ClientAt(remote), time.Now())
+	if v != quota.Granted {
+		return nil, admission.Limit(v), false
+	}
+	return hold.Release, "", true
+}
+
+// wouldRefuse has clients prove their address that would be refused anyway: then
+// that costs a packet and no handshake.
+func (s *Server) wouldRefuse(remote net.Addr) bool {
+	return s.connections.Ask(quota.ClientAt(remote), time.Now()) != quota.Granted
+}
+
+// A sessionLimiter answers 429 to requests for sessions that are too many.
+// Ordinary requests pass, and WebSockets that are none of ours: a session lives on
+// and holds memory, a request does not.
+type sessionLimiter struct {
+	server *Server
+	next   http.Handler
+	table  *quota.Table
+}
+
+func (l *sessionLimiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !IsUpgrade(r) {
+		l.next.ServeHTTP(w, r)
+		return
+	}
+	hold, v := l.table.Take(quota.Client(r.RemoteAddr), time.Now())
+	if v != quota.Granted {
+		l.refuse(w, r, v)
+		return
+	}
+	ctx, returned := handshake.WithHold(r.Context(), hold.Release)
+	defer returned()
+	l.next.ServeHTTP(w, r.WithContext(ctx))
+}
+
+func (l *sessionLimiter) refuse(w http.ResponseWriter, r *http.Request, v quota.Verdict) {
+	limit, after := transport.LimitSessionRate, retryRate
+	switch v {
+	case quota.Full:
+		limit, after = transport.LimitSessions, retryPlace
+	case quota.TooMany:
+		limit, after = transport.LimitSessionsPerAddress, retryPlace
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(after))
+	p := protocolOf(r)
+	if told := handshake.Refuse(w, http.StatusTooManyRequests, limit); !told && l.server.Monitor != nil {
+		l.server.Monitor.SessionRefused(transport.Refusal{Protocol: p, Status: http.StatusTooManyRequests, Limit: limit})
+	}
+	l.server.refusals.Refused("session refused", r.RemoteAddr, p, limit)
+}
+
+// protocolOf is the way by which a request for a session came.
+func protocolOf(r *http.Request) transport.Protocol {
+	switch {
+	case r.ProtoMajor == 3:
+		return transport.HTTP3
+	case isWebSocket(r):
+		return transport.WebSocket
+	case r.ProtoMajor == 2:
+		return transport.HTTP2
+	}
+	return transport.ProtocolUnknown
+}
+
+// handshakeLog takes net/http's lines about TLS handshakes that failed, which
+// every port scanner causes: it drops them, but tells of those that took too long.
+type handshakeLog struct {
+	server *Server
+	rest   *log.Logger // where other lines go
+}
+
+func (h handshakeLog) Write(p []byte) (int, error) {
+	_, failed, ok := strings.Cut(string(p), "TLS handshake error from ")
+	if !ok {
+		h.rest.Print(string(p))
+		return len(p), nil
+	}
+	if bytes.HasSuffix(bytes.TrimSpace(p), []byte("i/o timeout")) {
+		remote, _, _ := strings.Cut(failed, ": ")
+		h.server.connectionRefused(remote, transport.LimitHandshakeTime)
+	}
+	return len(p), nil
+}
