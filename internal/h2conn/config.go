@@ -18,6 +18,17 @@ type Rate struct {
 	PerSecond int
 }
 
+// Defaults of Config that documents name.
+var (
+	DefaultResets   = Rate{Burst: 1000, PerSecond: 33}
+	DefaultGlitches = Rate{Burst: 10_000, PerSecond: 330}
+)
+
+const (
+	DefaultMaxQueuedControl = 1000
+	DefaultMaxSettings      = 100
+)
+
 // Config holds the limits of one connection. A zero field means its default; a
 // negative value, where that is said, switches the feature off. It is copied when
 // the connection is made, and a nil *Config is the zero Config.
@@ -182,10 +193,10 @@ func (c *Config) withDefaults(server bool) Config {
 	setTime(&d.PingTimeout, 15*time.Second)
 	setTime(&d.GoAwayTimeout, time.Second)
 
-	d.Resets = d.Resets.withDefault(1000, 33)
-	d.Glitches = d.Glitches.withDefault(10000, 330)
-	setDefault(&d.MaxQueuedControl, 1000)
-	setDefault(&d.MaxSettings, 100)
+	d.Resets = d.Resets.withDefault(DefaultResets)
+	d.Glitches = d.Glitches.withDefault(DefaultGlitches)
+	setDefault(&d.MaxQueuedControl, DefaultMaxQueuedControl)
+	setDefault(&d.MaxSettings, DefaultMaxSettings)
 	return d
 }
 
@@ -208,8 +219,8 @@ func setTime(v *time.Duration, def time.Duration) {
 	*v = max(*v, 0)
 }
 
-func (r Rate) withDefault(burst, perSecond int) Rate {
-	setDefault(&r.Burst, burst)
-	setDefault(&r.PerSecond, perSecond)
+func (r Rate) withDefault(def Rate) Rate {
+	setDefault(&r.Burst, def.Burst)
+	setDefault(&r.PerSecond, def.PerSecond)
 	return r
 }

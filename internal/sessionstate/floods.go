@@ -13,16 +13,24 @@ type Floods struct {
 	glitches, resets, control, tiny *FloodGuard
 }
 
+// DefaultFloods are what the zero fields of a transport.Floods mean.
+var DefaultFloods = transport.Floods{
+	Glitches:      transport.Rate{PerSecond: 100, Burst: 1000},
+	Resets:        transport.Rate{PerSecond: 100, Burst: 1000},
+	Control:       transport.Rate{PerSecond: 1000, Burst: 10_000},
+	TinyDatagrams: transport.Rate{PerSecond: 50_000, Burst: 100_000},
+}
+
 // TinyDatagram is the size below which a datagram counts as tiny.
 const TinyDatagram = 16
 
 // NewFloods returns full buckets.
 func NewFloods(now time.Time, f transport.Floods) Floods {
 	return Floods{
-		glitches: NewRateGuard(now, f.Glitches, transport.Rate{PerSecond: 100, Burst: 1000}),
-		resets:   NewRateGuard(now, f.Resets, transport.Rate{PerSecond: 100, Burst: 1000}),
-		control:  NewRateGuard(now, f.Control, transport.Rate{PerSecond: 1000, Burst: 10_000}),
-		tiny:     NewRateGuard(now, f.TinyDatagrams, transport.Rate{PerSecond: 50_000, Burst: 100_000}),
+		glitches: NewRateGuard(now, f.Glitches, DefaultFloods.Glitches),
+		resets:   NewRateGuard(now, f.Resets, DefaultFloods.Resets),
+		control:  NewRateGuard(now, f.Control, DefaultFloods.Control),
+		tiny:     NewRateGuard(now, f.TinyDatagrams, DefaultFloods.TinyDatagrams),
 	}
 }
 
