@@ -37,6 +37,8 @@ var rooms = []room{
 	{name: "metrics", imports: []string{"transport"}},
 	{name: "transport/transporttest", imports: []string{"transport", "golang.org/x/net/nettest"}},
 	{name: "internal/conformance"},
+	{name: "internal/security",
+		imports: []string{"transport", "h2wt", "h3wt", "wswt", "negotiate", "internal/h2conn", "internal/sessionstate", "internal/hostile"}},
 	{name: "internal/gate"},
 	{name: "internal/deadline"},
 	{name: "internal/memconn", tests: []string{"golang.org/x/net/nettest"}},
