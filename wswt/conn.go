@@ -3,7 +3,6 @@ package wswt
 import (
 	"context"
 	"crypto/tls"
-	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -263,12 +262,6 @@ func (c *conn) fail(f *fault) {
 
 // lost ends the session because the connection has ended.
 func (c *conn) lost(err error) { c.sess.Lost(err) }
-
-func (c *conn) logf(event string, args ...any) {
-	if l := c.cfg.Logger; l != nil {
-		l.Debug("wswt: "+event, append(args, slog.Any("peer", c.nc.RemoteAddr()))...)
-	}
-}
 
 // carrier is the connection as its session sees it.
 type carrier struct{ c *conn }

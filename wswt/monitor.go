@@ -3,6 +3,7 @@ package wswt
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 
 	"github.com/towpath-go/towpath/transport"
@@ -23,7 +24,7 @@ func (c *conn) side() transport.Side {
 // opened tells that the opening handshake is done. Granted says that somebody
 // gets the session.
 func (c *conn) opened(granted bool) {
-	c.logf("connection opened", "side", c.side().String())
+	c.cfg.log("connection opened", c.side(), c.nc.RemoteAddr().String(), "", nil)
 	if m := c.cfg.Monitor; m != nil {
 		m.ConnectionOpened(transport.WebSocket, c.side())
 		if granted {
@@ -35,14 +36,8 @@ func (c *conn) opened(granted bool) {
 // closed tells that the connection has ended.
 func (c *conn) closed() {
 	err := c.endError()
-	args := []any{"side", c.side().String()}
-	if err != nil {
-		args = append(args, "error", err)
-		if l, ok := transport.ReachedLimit(err); ok {
-			args = append(args, "limit", string(l))
-		}
-	}
-	c.logf("connection ended", args...)
+	limit, _ := transport.ReachedLimit(err)
+	c.cfg.log("connection ended", c.side(), c.nc.RemoteAddr().String(), limit, err)
 	if m := c.cfg.Monitor; m != nil {
 		m.ConnectionEnded(transport.WebSocket, c.side(), err)
 	}
@@ -65,6 +60,21 @@ func (c *conn) endError() error {
 	return nil
 }
 
+// log writes an event, with the names that package h2wt gives its own.
+func (c *Config) log(event string, side transport.Side, remote string, limit transport.Limit, err error, attrs ...slog.Attr) {
+	if c.Logger == nil || !c.Logger.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	attrs = append(attrs, slog.String("remote", remote), slog.String("transport", transport.WebSocket.String()), slog.String("side", side.String()))
+	if limit != "" {
+		attrs = append(attrs, slog.String("limit", string(limit)))
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	c.Logger.LogAttrs(context.Background(), slog.LevelDebug, event, attrs...)
+}
+
 // refused answers a request for a session that is not granted, and tells of it.
 // Status 0 says that the answer cannot be written.
 func (s *Server) refused(w http.ResponseWriter, r *http.Request, status int, err error) {
@@ -75,9 +85,7 @@ func (s *Server) refused(w http.ResponseWriter, r *http.Request, status int, err
 		}
 		http.Error(w, http.StatusText(status), status)
 	}
-	if l := s.cfg.Logger; l != nil {
-		l.Debug("wswt: session refused", "status", status, "limit", string(limit), "error", err, "peer", r.RemoteAddr)
-	}
+	s.cfg.log("session refused", transport.ServerSide, r.RemoteAddr, limit, err, slog.Int("status", status))
 	if m := s.cfg.Monitor; m != nil {
 		m.SessionRefused(transport.Refusal{Protocol: transport.WebSocket, Status: status, Limit: limit})
 	}
