@@ -29,7 +29,8 @@ type rawPeer struct {
 	srv    *Server
 	c      *conn
 	s      transport.Session
-	pings  [][]byte // received, not answered
+	pings  [][]byte    // received, not answered
+	change func(*conn) // is called before the connection under test starts; may be nil
 }
 
 // frame is one frame as it came.
@@ -42,8 +43,15 @@ type frame struct {
 // opening handshake is done, and its scripted peer.
 func connect(t testing.TB, client bool, cfg *Config, opts *memconn.Options) *rawPeer {
 	t.Helper()
+	return connectChanged(t, client, cfg, opts, nil)
+}
+
+// connectChanged is connect of a connection that change is called for before it
+// starts.
+func connectChanged(t testing.TB, client bool, cfg *Config, opts *memconn.Options, change func(*conn)) *rawPeer {
+	t.Helper()
 	a, b := memconn.Pipe(opts)
-	p := &rawPeer{t: t, nc: b, other: a, client: !client, srv: NewServer(cfg)}
+	p := &rawPeer{t: t, nc: b, other: a, client: !client, srv: NewServer(cfg), change: change}
 	if !client {
 		p.nc, p.other = a, b
 	}
@@ -81,6 +89,9 @@ func (p *rawPeer) accept() {
 // start starts the connection under test.
 func (p *rawPeer) start(place *quota.Hold) {
 	p.c = newConn(params{place: place, nc: p.other, client: !p.client, cfg: p.srv.cfg, budget: p.srv.budget, onEnd: p.srv.remove})
+	if p.change != nil {
+		p.change(p.c)
+	}
 	p.srv.add(p.c)
 	p.c.opened(true)
 	p.c.run()
