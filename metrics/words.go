@@ -89,6 +89,7 @@ var limits = []string{
 	string(transport.LimitConnectionIdle),
 	string(transport.LimitWriteTime),
 	string(transport.LimitPingTime),
+	string(transport.LimitCloseTime),
 	string(transport.LimitMemory),
 	string(transport.LimitFrames),
 	string(transport.LimitStreamResets),

@@ -30,6 +30,7 @@ type rawPeer struct {
 	c      *conn
 	s      transport.Session
 	pings  [][]byte    // received, not answered
+	kdraft bool        // the subprotocol is fails-components'
 	change func(*conn) // is called before the connection under test starts; may be nil
 }
 
@@ -46,14 +47,17 @@ func connect(t testing.TB, client bool, cfg *Config, opts *memconn.Options) *raw
 	return connectChanged(t, client, cfg, opts, nil)
 }
 
-// connectChanged is connect of a connection that change is called for before it
-// starts.
-func connectChanged(t testing.TB, client bool, cfg *Config, opts *memconn.Options, change func(*conn)) *rawPeer {
+// connectChanged is connect with what the peer says of the connection under test,
+// which prepare sets.
+func connectChanged(t testing.TB, client bool, cfg *Config, opts *memconn.Options, prepare func(*rawPeer)) *rawPeer {
 	t.Helper()
 	a, b := memconn.Pipe(opts)
-	p := &rawPeer{t: t, nc: b, other: a, client: !client, srv: NewServer(cfg), change: change}
+	p := &rawPeer{t: t, nc: b, other: a, client: !client, srv: NewServer(cfg)}
 	if !client {
 		p.nc, p.other = a, b
+	}
+	if prepare != nil {
+		prepare(p)
 	}
 	p.accept()
 	return p
@@ -88,7 +92,7 @@ func (p *rawPeer) accept() {
 
 // start starts the connection under test.
 func (p *rawPeer) start(place *quota.Hold) {
-	p.c = newConn(params{place: place, nc: p.other, client: !p.client, cfg: p.srv.cfg, budget: p.srv.budget, onEnd: p.srv.remove})
+	p.c = newConn(params{place: place, kdraft: p.kdraft, nc: p.other, client: !p.client, cfg: p.srv.cfg, budget: p.srv.budget, onEnd: p.srv.remove})
 	if p.change != nil {
 		p.change(p.c)
 	}
