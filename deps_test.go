@@ -34,6 +34,8 @@ var rooms = []room{
 	{name: "."},
 	{name: "capsule"},
 	{name: "transport"},
+	{name: "qlog", imports: []string{"transport", "internal/qlog"}},
+	{name: "internal/qlog", imports: []string{"transport", "capsule"}},
 	{name: "metrics", imports: []string{"transport"}},
 	{name: "transport/transporttest", imports: []string{"transport", "golang.org/x/net/nettest"}},
 	{name: "internal/conformance"},

@@ -90,10 +90,11 @@ type Config struct {
 // A QlogSink has the places where sessions write their events, as JSON text
 // sequences after the manner of qlog; docs/watching.md describes them.
 type QlogSink interface {
-	// OpenQlog is called once for a session, when it is open. Nil means that it
-	// writes nothing. Writes are made by a goroutine of their own and never hold
-	// the session up: when the writer is slow events are dropped, which the log
-	// says. It is closed after the session has ended.
+	// OpenQlog is called once for a session, soon after it opened. Nil means that it
+	// writes nothing. This call and the writes are made by a goroutine of their own
+	// and never hold the session up: when they are slow events are dropped, which a
+	// record says. Each Write is of whole records; after an error there are no more.
+	// The writer is closed after the session has ended.
 	OpenQlog(info Info, side Side) io.WriteCloser
 }
 
