@@ -78,7 +78,7 @@ func TestAdmit(t *testing.T) {
 			t.Errorf("refused after %v: a round trip for Retry, and one more", d)
 		}
 		q.want(t, 0, 2)
-		w.want(t, told)
+		w.want(t, "server h3 connection opened", told)
 		time.Sleep(time.Second)
 		refused(h)
 		w.want(t, told)

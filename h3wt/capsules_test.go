@@ -13,7 +13,6 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/towpath-go/towpath/capsule"
-	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -282,12 +281,13 @@ func TestCapsules(t *testing.T) {
 		func(t *testing.T, c *rawConn, str rawStream, s transport.Session) {
 			go func() {
 				flood := bytes.Repeat(varints(0x17, 0), 1000)
-				for range 2 * sessionstate.DefaultFloodBurst / 1000 {
+				for range 2 { // twice the burst
 					str.raw(flood)
 				}
 			}()
-			wantViolation(t, s, transport.ViolationExcess)
-			str.wantAborted(0x107)
+			wantViolation(t, s, transport.ViolationGeneric)
+			wantLimit(t, s, transport.LimitCapsules)
+			str.wantAborted(0x101)
 			c.wantOpen()
 		})
 	onSession(t, "H3-032 a datagram in a capsule", false,

@@ -19,6 +19,8 @@ type ClientConn struct {
 	conn
 	raw  *http3.RawClientConn
 	done chan struct{} // closed when all goroutines of the connection have ended
+	told chan struct{} // closed when open is set and was told of, or will not be
+	open bool          // it was ready for sessions
 }
 
 // NewClientConn makes a ClientConn of a QUIC connection, which may still be
@@ -29,7 +31,7 @@ type ClientConn struct {
 //
 // The connection's quic.Config must be one of [Config.QUIC].
 func NewClientConn(ctx context.Context, qc *quic.Conn, cfg *Config) (*ClientConn, error) {
-	c := &ClientConn{done: make(chan struct{})}
+	c := &ClientConn{done: make(chan struct{}), told: make(chan struct{})}
 	c.conn.start(qc, cfg.settle(), false, nil)
 	c.handleBidi = func(str *quic.Stream) { c.raw.HandleBidirectionalStream(str) }
 	tr := &http3.Transport{
@@ -47,11 +49,19 @@ func NewClientConn(ctx context.Context, qc *quic.Conn, cfg *Config) (*ClientConn
 		<-qc.Context().Done()
 		c.stopSweep()
 		c.loops.Wait()
+		<-c.told
+		if c.open {
+			c.tellEnded()
+		}
 	}()
 	if err := c.verify(ctx); err != nil {
+		close(c.told)
 		c.Close()
 		return nil, err
 	}
+	c.tellOpened()
+	c.open = true
+	close(c.told)
 	return c, nil
 }
 
@@ -68,13 +78,13 @@ func (c *ClientConn) verify(ctx context.Context) error {
 	}
 	p := peerSettings(c.raw.Settings(), c.qc.ConnectionState())
 	if why := p.invalid(c.cfg.MinDraft, false); why != "" {
-		c.closeConn(http3.ErrCodeSettingsError, why)
-		return fmt.Errorf("%w: %w", transport.ErrNotWebTransport,
-			&transport.ProtocolError{Violation: transport.ViolationGeneric, Reason: why})
+		cause := violation(why)
+		c.closeConn(http3.ErrCodeSettingsError, cause)
+		return fmt.Errorf("%w: %w", transport.ErrNotWebTransport, cause)
 	}
 	rules, why := p.serverRules(c.cfg.MinDraft)
 	if why != "" {
-		c.closeConn(codeRequirementsNotMet, why)
+		c.closeConn(codeRequirementsNotMet, violation(why))
 		return fmt.Errorf("%w: %s", transport.ErrNotWebTransport, why)
 	}
 	state := c.qc.ConnectionState()

@@ -3,7 +3,6 @@ package h3wt
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"time"
 
@@ -19,7 +18,12 @@ import (
 // which goes on to send them; so there are none to report as unsent.
 func (s *Session) CloseWithError(code transport.SessionErrorCode, reason string) error {
 	reason = sessionstate.TruncateReason(reason)
-	cause := &transport.SessionError{Code: code, Reason: reason}
+	return s.closeFor(&transport.SessionError{Code: code, Reason: reason})
+}
+
+// closeFor ends an open session from here and tells the peer the cause's code and
+// reason.
+func (s *Session) closeFor(cause *transport.SessionError) error {
 	if !s.end(sessionstate.EventClose, cause) {
 		return nil
 	}
@@ -35,6 +39,7 @@ const maxFinished = 32
 func (s *Session) noteFinished(p *sendPart) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closedAny = true
 	if len(s.finished) == maxFinished {
 		copy(s.finished, s.finished[1:])
 		s.finished[maxFinished-1] = p
@@ -63,7 +68,7 @@ func (s *Session) awaitAnswer() error {
 	defer t.Stop()
 	select {
 	case <-s.done:
-		return nil
+		return s.confirmed()
 	case <-t.C:
 	}
 	s.mu.Lock()
@@ -72,8 +77,31 @@ func (s *Session) awaitAnswer() error {
 	// readConnect ends with this, and cancels what was not sent.
 	s.str.CancelRead(codeSessionGone)
 	<-s.done
+	if s.cfg.CloseTimeout > 0 {
+		if err := s.confirmed(); err != nil {
+			return err
+		}
+	}
 	if !sent {
 		return fmt.Errorf("h3wt: the peer gave no credit for WT_CLOSE_SESSION: %w", os.ErrDeadlineExceeded)
+	}
+	return nil
+}
+
+// setAnswered notes that the peer's half of the CONNECT stream has ended.
+func (s *Session) setAnswered() {
+	s.mu.Lock()
+	s.answered = true
+	s.mu.Unlock()
+}
+
+// confirmed returns what CloseWithError says when the peer did not end its half.
+// What was finished last may then be lost.
+func (s *Session) confirmed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closedAny && !s.answered {
+		return transport.ErrUnconfirmed
 	}
 	return nil
 }
@@ -117,6 +145,8 @@ func (s *Session) end(e sessionstate.Event, cause *transport.SessionError) bool 
 	s.stats.DatagramsDroppedIncoming += uint64(s.incoming.Len())
 	s.outgoing.Clear()
 	s.incoming.Clear()
+	s.stopTimersLocked()
+	stats := s.stats
 	s.mu.Unlock()
 
 	// Who learns of the end may ask for the next session at once.
@@ -124,7 +154,7 @@ func (s *Session) end(e sessionstate.Event, cause *transport.SessionError) bool 
 	// The cause stands before the peer can learn of the end.
 	s.cancel(cause)
 	s.holder.Close().Run()
-	s.logEvent("session ended", slog.String("error", cause.Error()))
+	s.logEnd(cause, stats)
 	if t := s.cfg.Trace; t != nil && t.Closed != nil {
 		t.Closed(cause)
 	}

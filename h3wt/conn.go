@@ -2,6 +2,7 @@ package h3wt
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -67,6 +68,10 @@ type conn struct {
 	requests int
 	closing  bool  // no new sessions and requests; close when empty
 	cause    error // why the connection was closed here, if somebody said so
+	// broken says that cause is a rule that the peer broke, or a limit.
+	broken bool
+	// resets counts streams that the peer opened for nothing.
+	resets *sessionstate.FloodGuard
 	// senders are the sessions with datagrams to send, in turn.
 	senders []*Session
 	sending bool // the goroutine of sendDatagrams runs
@@ -76,6 +81,7 @@ type conn struct {
 func (c *conn) start(qc *quic.Conn, cfg Config, server bool, budget *sessionstate.Budget) {
 	c.qc, c.cfg, c.server = qc, cfg, server
 	c.limits = cfg.limits()
+	c.resets = sessionstate.NewRateGuard(time.Now(), cfg.Session.Floods.Resets, transport.Rate{PerSecond: 100, Burst: 1000})
 	c.sessions = make(map[quic.StreamID]*Session)
 	c.awaited = make(map[quic.StreamID]*awaited)
 	c.budget = sessionstate.NewBudget(cfg.MaxConnectionMemory, budget)
@@ -120,18 +126,20 @@ func (c *conn) acceptUni() {
 	}
 }
 
-// closeConn ends the connection for a violation of the peer's or of ours.
-func (c *conn) closeConn(code http3.ErrCode, reason string) {
-	c.log("closing connection", slog.String("code", codeName(uint64(code))), slog.String("reason", reason))
+// closeConn ends the connection because the peer broke a rule or reached a limit.
+func (c *conn) closeConn(code http3.ErrCode, cause *transport.ProtocolError) {
+	c.mu.Lock()
+	if c.cause == nil {
+		c.cause, c.broken = cause, true
+	}
+	c.mu.Unlock()
 	// The text for the peer says nothing about our inside.
 	c.qc.CloseWithError(quic.ApplicationErrorCode(code), "")
 }
 
-func (c *conn) log(event string, attrs ...slog.Attr) {
-	if l := c.cfg.Logger; l != nil && l.Enabled(context.Background(), slog.LevelDebug) {
-		l.LogAttrs(context.Background(), slog.LevelDebug, "h3wt: "+event,
-			append(attrs, slog.String("remote", c.qc.RemoteAddr().String()))...)
-	}
+// violation is a rule of the connection that the peer broke.
+func violation(reason string) *transport.ProtocolError {
+	return &transport.ProtocolError{Violation: transport.ViolationGeneric, Reason: reason}
 }
 
 // settle stores the peer's settings once they have passed the checks.
@@ -141,7 +149,7 @@ func (c *conn) settle(p PeerSettings, r *draftRules) {
 	c.peer, c.rules = p, r
 	c.mu.Unlock()
 	if first {
-		c.log("settings received", slog.String("draft", r.draft.String()), slog.Bool("flowControl", r.flowControlled(p)))
+		c.log("settings received", "", nil, slog.String("draft", r.draft.String()), slog.Bool("flowControl", r.flowControlled(p)))
 	}
 }
 
@@ -163,15 +171,19 @@ func (c *conn) maxSessionsLocked() int {
 	return c.rules.maxSessions(c.peer, c.cfg.MaxSessions, c.server)
 }
 
-// takeSlot reserves the place of a session.
-func (c *conn) takeSlot() bool {
+// takeSlot reserves the place of a session. If it fails because there are too many,
+// it says so.
+func (c *conn) takeSlot() (limit transport.Limit, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing || c.rules == nil || c.slots >= c.maxSessionsLocked() {
-		return false
+	if c.closing || c.rules == nil {
+		return "", false
+	}
+	if c.slots >= c.maxSessionsLocked() {
+		return transport.LimitSessionsPerConnection, false
 	}
 	c.slots++
-	return true
+	return "", true
 }
 
 // freeSlot gives it back: when the request was refused, or the session has ended.
@@ -191,15 +203,23 @@ func (c *conn) freeSlot() {
 // once the connection is being wound down; and while handlers that outlive their
 // streams and sessions are too many: a peer could have any number of them by
 // resetting requests and closing sessions.
-func (c *conn) enter() bool {
+func (c *conn) enter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing || c.busy >= c.cfg.MaxRequests+2*c.cfg.MaxSessions {
-		return false
+	if c.closing {
+		return errWindingDown
+	}
+	if c.busy >= c.cfg.MaxRequests+2*c.cfg.MaxSessions {
+		return errTooBusy
 	}
 	c.busy++
-	return true
+	return nil
 }
+
+var (
+	errWindingDown = errors.New("h3wt: the connection is being wound down")
+	errTooBusy     = &transport.LimitError{Limit: transport.LimitRequests, Reason: "too many requests run"}
+)
 
 // takeRequest counts an ordinary request while its handler runs.
 func (c *conn) takeRequest() bool {
@@ -332,10 +352,10 @@ func (c *conn) closeWithCause(code http3.ErrCode, cause error) {
 // lostError is the error of a session whose connection ended with err.
 func (c *conn) lostError(err error) *transport.SessionError {
 	c.mu.Lock()
-	cause := c.cause
+	cause, broken := c.cause, c.broken
 	c.mu.Unlock()
 	if cause != nil && resetError(err) == nil {
-		return &transport.SessionError{Remote: true, Err: cause}
+		return &transport.SessionError{Remote: !broken, Err: cause}
 	}
 	return lostError(err)
 }

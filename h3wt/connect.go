@@ -84,7 +84,7 @@ func (s *Session) readConnect() {
 			r.malformed("trailers on the CONNECT stream")
 		} else if err == nil {
 			// An empty DATA frame brings nothing forward either.
-			if err := r.charge(); err != nil {
+			if err := r.glitch("empty DATA frame"); err != nil {
 				r.over = true
 				s.fail(err)
 			}
@@ -165,6 +165,7 @@ func (r *connectReader) end(err error) {
 	r.over = true
 	switch {
 	case err == io.EOF && r.closed:
+		s.setAnswered()
 		s.advance(sessionstate.EventPeerEnd)
 		s.flushControl()
 	case err == io.EOF && r.decoder.Partial():
@@ -172,6 +173,7 @@ func (r *connectReader) end(err error) {
 	case err == io.EOF:
 		// "Cleanly terminating a CONNECT stream without a WT_CLOSE_SESSION
 		// capsule SHALL be semantically equivalent" to code 0 and no message.
+		s.setAnswered()
 		s.end(sessionstate.EventPeerEnd, &transport.SessionError{Remote: true})
 		s.flushControl()
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -179,6 +181,8 @@ func (r *connectReader) end(err error) {
 	default:
 		if reset, ok := errors.AsType[*quic.StreamError](err); ok && !reset.Remote {
 			return // aborted here
+		} else if ok {
+			s.setAnswered() // some peers answer a close so
 		}
 		s.lost(err)
 	}
@@ -205,11 +209,24 @@ func (r *connectReader) StreamData([]byte, bool) error { return nil }
 // Datagram accepts a DATAGRAM capsule, which a gateway may send in place of a
 // QUIC datagram (RFC 9297 section 3.5).
 func (r *connectReader) Datagram(size uint64) (bool, error) {
-	if err := r.charge(); err != nil {
-		return false, err
+	s := r.s
+	now := time.Now()
+	s.mu.Lock()
+	s.trafficLocked()
+	var err error
+	if size < sessionstate.TinyDatagram {
+		err = s.floods.TinyDatagram(now)
 	}
-	if size > uint64(r.s.cfg.MaxDatagramSize) {
-		r.s.dropTooLarge(size)
+	allowed := err != nil || size > uint64(s.cfg.MaxDatagramSize) || s.datagramRate.Charge(now)
+	s.mu.Unlock()
+	switch {
+	case err != nil:
+		return false, err
+	case size > uint64(s.cfg.MaxDatagramSize):
+		s.dropTooLarge(size)
+		return false, nil
+	case !allowed:
+		s.throttled(int(min(size, 1<<30)))
 		return false, nil
 	}
 	r.payload = nil
@@ -219,27 +236,50 @@ func (r *connectReader) Datagram(size uint64) (bool, error) {
 func (r *connectReader) DatagramData(p []byte, last bool) error {
 	r.payload = append(r.payload, p...)
 	if last {
-		r.s.queueIncoming(r.payload)
+		r.s.pushIncoming(r.payload)
 		r.payload = nil
 	}
 	return nil
 }
 
-func (r *connectReader) Skipped(_ capsule.Type, n uint64) error {
+func (r *connectReader) Skipped(t capsule.Type, n uint64) error {
 	if n > 0 {
-		return nil
+		return nil // a long one costs no more than a short one
 	}
-	return r.charge()
+	return r.glitch(t.String())
 }
 
-// charge counts a capsule against the peer's allowance.
-func (r *connectReader) charge() error {
-	now := time.Now()
+// glitch counts what brings nothing forward.
+func (r *connectReader) glitch(what string) error {
 	r.s.mu.Lock()
-	ok := r.s.flood.Charge(now)
-	r.s.mu.Unlock()
-	if !ok {
-		return &transport.ProtocolError{Violation: transport.ViolationExcess, Reason: "too many capsules"}
+	defer r.s.mu.Unlock()
+	return r.s.floods.Glitch(time.Now(), what)
+}
+
+// flowControl counts a flow-control capsule.
+func (r *connectReader) flowControl() error {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.s.floods.FlowControl(time.Now())
+}
+
+// effect counts a capsule that had none.
+func (r *connectReader) effect(c capsule.Capsule, had bool, err error) error {
+	if err != nil || had {
+		return err
+	}
+	return r.glitch(c.Type().String() + " that raises nothing")
+}
+
+// blocked counts a *_BLOCKED capsule that repeats the one before.
+func (r *connectReader) blocked(c capsule.Capsule, which int, limit uint64) error {
+	s := r.s
+	s.mu.Lock()
+	repeated := s.peerBlocked[which] == limit+1
+	s.peerBlocked[which] = limit + 1
+	s.mu.Unlock()
+	if repeated || !s.flowControl {
+		return r.glitch(c.Type().String())
 	}
 	return nil
 }
@@ -249,8 +289,12 @@ var errClosed = errors.New("session closed")
 
 func (r *connectReader) Control(c capsule.Capsule) error {
 	s := r.s
-	if err := r.charge(); err != nil {
-		return err
+	switch c.(type) {
+	case capsule.CloseSession, capsule.DrainSession:
+	default:
+		if err := r.flowControl(); err != nil {
+			return err
+		}
 	}
 	s.received(c)
 	switch c := c.(type) {
@@ -266,15 +310,24 @@ func (r *connectReader) Control(c capsule.Capsule) error {
 		})
 		return errClosed
 	case capsule.DrainSession:
-		s.peerDrains()
+		if !s.peerDrains() {
+			return r.glitch("repeated WT_DRAIN_SESSION")
+		}
 	case capsule.MaxData:
-		return s.raiseData(c.MaximumData)
+		raised, err := s.raiseData(c.MaximumData)
+		return r.effect(c, raised, err)
 	case capsule.MaxStreams:
-		return s.raiseStreams(kindOf(c.Uni), c.MaximumStreams)
+		raised, err := s.raiseStreams(kindOf(c.Uni), c.MaximumStreams)
+		return r.effect(c, raised, err)
+	case capsule.DataBlocked:
+		return r.blocked(c, 2, c.MaximumData)
 	case capsule.StreamsBlocked:
 		if s.flowControl {
-			return sessionstate.CheckStreamCount(c.MaximumStreams)
+			if err := sessionstate.CheckStreamCount(c.MaximumStreams); err != nil {
+				return err
+			}
 		}
+		return r.blocked(c, kindOf(c.Uni), c.MaximumStreams)
 	case capsule.MaxStreamData, capsule.StreamDataBlocked:
 		// QUIC limits streams: "an endpoint MUST treat receipt as a session
 		// error" (draft-ietf-webtrans-http3 "Flow Control Capsules").

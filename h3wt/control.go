@@ -93,7 +93,11 @@ func (s *Session) writeControl(write func([]byte) error) {
 		if len(capsules) > 0 {
 			var b []byte
 			for _, c := range capsules {
+				before := len(b)
 				b = c.Append(b)
+				s.mu.Lock()
+				s.floods.Sent(len(b) - before)
+				s.mu.Unlock()
 				s.sent(c)
 			}
 			err := write(b)

@@ -7,9 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
+
+// glitches is the burst of the bucket that empty frames are counted in.
+const glitches = 1000
 
 func TestEmptyFrames(t *testing.T) {
 	bubble(t, "DS-11 empty DATA frames without end", func(t *testing.T) {
@@ -19,17 +21,18 @@ func TestEmptyFrames(t *testing.T) {
 		defer c.close()
 		str := c.accepted()
 		s := <-accepted
-		str.Write(bytes.Repeat(dataFrame(nil), sessionstate.DefaultFloodBurst-10))
+		str.Write(bytes.Repeat(dataFrame(nil), glitches-10))
 		time.Sleep(time.Second)
 		if s.Context().Err() != nil {
 			t.Fatal("the session ended below the limit")
 		}
-		str.Write(bytes.Repeat(dataFrame(nil), 2*sessionstate.DefaultFloodBurst))
+		str.Write(bytes.Repeat(dataFrame(nil), 2*glitches))
 		time.Sleep(time.Second)
 		if s.Context().Err() == nil {
 			t.Fatal("the session goes on beyond the limit")
 		}
-		wantViolation(t, s, transport.ViolationExcess)
+		wantViolation(t, s, transport.ViolationGeneric)
+		wantLimit(t, s, transport.LimitCapsules)
 		c.wantOpen()
 	})
 }

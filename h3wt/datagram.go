@@ -101,6 +101,7 @@ func (c *conn) runDatagrams() {
 		s.mu.Lock()
 		if err == nil {
 			s.stats.DatagramsSent++
+			s.trafficLocked()
 		} else {
 			// The path's MTU shrank meanwhile, or the connection is over.
 			s.stats.DatagramsDroppedOutgoing++
@@ -138,7 +139,22 @@ func (s *Session) receiveDatagrams() {
 	}
 }
 
+// queueIncoming takes a QUIC datagram. Those of a few bytes are not counted by
+// Floods.TinyDatagrams: quic-go keeps 128 and http3 32, and what is more is dropped
+// before it gets here.
 func (s *Session) queueIncoming(p []byte) {
+	s.mu.Lock()
+	s.trafficLocked()
+	allowed := s.datagramRate.Charge(time.Now())
+	s.mu.Unlock()
+	if !allowed {
+		s.throttled(len(p))
+		return
+	}
+	s.pushIncoming(p)
+}
+
+func (s *Session) pushIncoming(p []byte) {
 	effect := s.holder.Hold(len(p))
 	s.mu.Lock()
 	if s.err != nil {
@@ -147,7 +163,7 @@ func (s *Session) queueIncoming(p []byte) {
 		return
 	}
 	s.stats.DatagramsReceived++
-	s.flood.Progress(len(p))
+	s.floods.Received(len(p))
 	drops := s.incoming.Push(time.Now(), p, nil)
 	if s.incoming.Len() > 0 {
 		signal(s.datagramReady)

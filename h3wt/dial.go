@@ -54,7 +54,7 @@ func (c *ClientConn) dial(ctx context.Context, rawURL string, opts *transport.Di
 	if c.goingAway() {
 		return nil, &transport.NotProcessedError{Err: errGoAway}
 	}
-	if !c.takeSlot() {
+	if _, ok := c.takeSlot(); !ok {
 		if err := context.Cause(c.qc.Context()); err != nil {
 			return nil, c.connectionError(err)
 		}

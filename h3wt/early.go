@@ -9,6 +9,14 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/transport"
+)
+
+// Why a stream is rejected, for logs.
+var (
+	errNoHeader    = errors.New("its header did not come in time")
+	errNoSession   = errors.New("its session did not come in time")
+	errSessionGone = errors.New("its session is over")
 )
 
 // inlineWait is how long an accept loop waits for the header of a stream. It is
@@ -56,6 +64,7 @@ type awaited struct {
 	// longer than EarlyTimeout.
 	request bool
 	stream  *quic.Stream // the request's, on a server
+	handled bool         // http3 has read the request's header
 }
 
 // dispatch reads the header of a stream and passes it on. It returns false if
@@ -91,7 +100,7 @@ func (c *conn) dispatch(in *incoming, inline bool) bool {
 	case session%4 != 0:
 		// draft-ietf-webtrans-http3 "Session IDs": an ID that is no
 		// client-initiated bidirectional stream's ends the connection.
-		c.closeConn(http3.ErrCodeIDError, "session ID is not a client-initiated bidirectional stream's")
+		c.closeConn(http3.ErrCodeIDError, violation("session ID is not a client-initiated bidirectional stream's"))
 	default:
 		var header [16]byte
 		in.header, _ = r.Read(header[:n]) // peeked, so all there
@@ -120,8 +129,10 @@ func (c *conn) headless(in *incoming, err error) {
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		code = codeBufferedStreamRejected
+		c.log("stream rejected", transport.LimitEarlyStreams, errNoHeader)
 	}
 	in.reject(code)
+	c.charge("stream without a header")
 }
 
 // toHTTP3 passes a stream that is not WebTransport's to http3. The goroutine
@@ -193,8 +204,12 @@ func (c *conn) deliver(in *incoming, id quic.StreamID) {
 	switch {
 	case s != nil:
 		s.addStream(in)
+	case code == codeBufferedStreamRejected:
+		c.log("stream rejected", transport.LimitEarlyStreams, nil)
+		in.reject(code)
+		c.charge("stream without a session")
 	case code != 0:
-		c.log("stream rejected: " + codeName(uint64(code)))
+		c.log("stream rejected", "", errSessionGone)
 		in.reject(code)
 	}
 }
@@ -263,7 +278,9 @@ func (c *conn) sweepEarly() {
 	}
 	c.mu.Unlock()
 	for _, in := range late {
+		c.log("stream rejected", transport.LimitEarlyStreams, errNoSession)
 		in.reject(codeBufferedStreamRejected)
+		c.charge("stream without a session")
 	}
 }
 

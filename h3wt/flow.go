@@ -19,40 +19,44 @@ func (s *Session) useCredit(most int) int {
 	n := min(uint64(max(most, 0)), s.sendCredit.Available())
 	s.sendCredit.Use(n)
 	s.stats.BytesSent += n
+	if n > 0 {
+		s.trafficLocked()
+		s.floods.Sent(int(n)) // a peer that reads has to return credit
+	}
 	return int(n)
 }
 
-// raiseData takes WT_MAX_DATA.
-func (s *Session) raiseData(limit uint64) error {
+// raiseData takes WT_MAX_DATA. It reports whether that had an effect.
+func (s *Session) raiseData(limit uint64) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.flowControl {
-		return nil
+		return false, nil
 	}
 	change := s.sendCredit.Raise(limit)
 	if change == sessionstate.Raised {
 		s.raiseLocked(&s.creditRaised)
-		return nil
+		return true, nil
 	}
-	return s.limitRule.notRaised("WT_MAX_DATA", change)
+	return false, s.limitRule.notRaised("WT_MAX_DATA", change)
 }
 
-// raiseStreams takes WT_MAX_STREAMS.
-func (s *Session) raiseStreams(kind int, limit uint64) error {
+// raiseStreams takes WT_MAX_STREAMS. It reports whether that had an effect.
+func (s *Session) raiseStreams(kind int, limit uint64) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.flowControl {
-		return nil
+		return false, nil
 	}
 	change, err := s.local[kind].Raise(limit)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if change == sessionstate.Raised {
 		s.raiseLocked(&s.streamsRaised[kind])
-		return nil
+		return true, nil
 	}
-	return s.limitRule.notRaised("WT_MAX_STREAMS", change)
+	return false, s.limitRule.notRaised("WT_MAX_STREAMS", change)
 }
 
 // notRaised judges a limit that does not raise the one in force, which stays.
@@ -104,7 +108,8 @@ func (s *Session) receivedLocked(n uint64) error {
 	if n == 0 || s.err != nil {
 		return nil
 	}
-	s.flood.Progress(int(min(n, 1<<30)))
+	s.trafficLocked()
+	s.floods.Received(int(min(n, 1<<30)))
 	if s.flowControl {
 		if err := s.window.Receive(n); err != nil {
 			return err
@@ -125,7 +130,7 @@ func (s *Session) consumeLocked(n uint64) {
 // from quic-go's event loop.
 func (s *Session) giveCredit() {
 	s.mu.Lock()
-	due := s.flowControl && s.err == nil && s.window.Due()
+	due := s.flowControl && s.err == nil && !s.pacing.withheld && s.window.Due()
 	if !due && s.flowControl {
 		s.giveRestLaterLocked()
 	}
@@ -144,10 +149,13 @@ func (s *Session) giveCredit() {
 	if pressure == sessionstate.PressureNone && !room {
 		pressure = sessionstate.PressureHigh
 	}
+	var wait time.Duration
 	s.mu.Lock()
 	if s.err == nil {
 		before := int64(s.window.Window())
-		if limit, ok := s.window.Update(time.Now(), rtt, pressure); ok {
+		var limit uint64
+		var ok bool
+		if limit, ok, wait = s.updateWindowLocked(time.Now(), rtt, pressure, false); ok {
 			s.control.maxData, s.control.hasMaxData = limit, true
 		}
 		grown := int64(s.window.Window()) - before
@@ -158,6 +166,7 @@ func (s *Session) giveCredit() {
 	if room && size != 0 {
 		s.c.returnWindow(size)
 	}
+	s.logWithheld(wait)
 	s.flushControl()
 }
 
@@ -169,7 +178,7 @@ const restDelay = 20 * time.Millisecond
 // peer has sent on streams that nobody reads is not known here, so it may have
 // used up all that is not due yet, and the other streams would wait for ever.
 func (s *Session) giveRestLaterLocked() {
-	if s.restTimer || s.err != nil || !s.window.Remainder() {
+	if s.restTimer || s.err != nil || s.pacing.withheld || !s.window.Remainder() {
 		return
 	}
 	s.restTimer = true
@@ -182,15 +191,19 @@ func (s *Session) giveRestLaterLocked() {
 // was consumed meanwhile: then more may follow soon.
 func (s *Session) giveRest(consumed uint64) {
 	pressure := s.holder.Credit()
+	var wait time.Duration
 	s.mu.Lock()
 	s.restTimer = false
 	if s.err == nil {
+		var limit uint64
+		var ok bool
 		if s.window.Consumed() != consumed {
 			s.giveRestLaterLocked()
-		} else if limit, ok := s.window.Rest(pressure); ok {
+		} else if limit, ok, wait = s.updateWindowLocked(time.Now(), 0, pressure, true); ok {
 			s.control.maxData, s.control.hasMaxData = limit, true
 		}
 	}
 	s.mu.Unlock()
+	s.logWithheld(wait)
 	s.flushControl()
 }

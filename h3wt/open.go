@@ -50,6 +50,7 @@ func (s *Session) open(ctx context.Context, kind int) (*dataStream, error) {
 	}
 	s.streams[d.id] = d
 	s.stats.StreamsOpened++
+	s.trafficLocked()
 	s.mu.Unlock()
 	s.prioritize(d.send, transport.Priority{})
 	if d.recv != nil {
@@ -81,6 +82,7 @@ func (s *Session) takePlace(ctx context.Context, kind int) error {
 		}
 		limit, blocked := s.local[kind].TakeBlocked()
 		if blocked {
+			s.stats.Stalls++
 			s.control.streamsBlocked[kind], s.control.hasStreamsBlocked[kind] = limit, true
 		}
 		raised := s.streamsRaised[kind]
@@ -267,6 +269,7 @@ func (s *Session) addStream(in *incoming) {
 		return
 	}
 	s.streams[d.id] = d
+	s.trafficLocked()
 	q := &s.accept[kind]
 	q.streams = append(q.streams, d)
 	signal(q.ready)

@@ -298,6 +298,15 @@ func wantViolation(t testing.TB, s transport.Session, want transport.Violation) 
 	}
 }
 
+// wantLimit expects a session to have ended for a limit.
+func wantLimit(t testing.TB, s transport.Session, want transport.Limit) {
+	t.Helper()
+	<-s.Context().Done()
+	if got, _ := transport.ReachedLimit(context.Cause(s.Context())); got != want {
+		t.Fatalf("the session ended for limit %q, want %q: %v", got, want, context.Cause(s.Context()))
+	}
+}
+
 // without returns the settings without one.
 func without(settings []uint64, id uint64) []uint64 {
 	for i := 0; i < len(settings); i += 2 {

@@ -195,11 +195,13 @@ func (s *Server) serveConn(qc *quic.Conn) error {
 		raw.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") // stops http3's idle timer
 		return err
 	}
+	c.tellOpened()
 	c.serveStreams()
 	<-qc.Context().Done()
 	raw.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") // stops http3's idle timer
 	c.stopSweep()
 	c.loops.Wait()
+	c.tellEnded()
 	return context.Cause(qc.Context())
 }
 

@@ -34,6 +34,7 @@ type Session struct {
 	trailer     func() http.Header // nil until trailers have come
 	holder      *sessionstate.Holder
 
+	began  time.Time
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	// draining is closed when the peer asks to wind down.
@@ -66,12 +67,22 @@ type Session struct {
 	windowTaken   int64 // of the connection's window, beyond what SETTINGS gave
 	restTimer     bool  // giveRest will run
 	control       control
-	flood         *sessionstate.FloodGuard
-	ranks         ranks
-	finished      []*sendPart // the last streams that were closed
-	outgoing      *sessionstate.DatagramQueue
-	incoming      *sessionstate.DatagramQueue
-	datagramReady chan struct{} // 1 slot
+	floods        sessionstate.Floods
+	// datagramRate is nil if there is no limit.
+	datagramRate *sessionstate.FloodGuard
+	pacing       pacing
+	idling       idling
+	// peerBlocked are the limits of the peer's last *_BLOCKED, plus one: of data,
+	// and of streams by kind.
+	peerBlocked [3]uint64
+	// closedAny says that a stream was finished with Close, answered that the
+	// peer's half of the CONNECT stream has ended.
+	closedAny, answered bool
+	ranks               ranks
+	finished            []*sendPart // the last streams that were closed
+	outgoing            *sessionstate.DatagramQueue
+	incoming            *sessionstate.DatagramQueue
+	datagramReady       chan struct{} // 1 slot
 
 	// The following is guarded by c.mu.
 	inSenders bool
@@ -148,7 +159,10 @@ func newSession(p sessionParams) *Session {
 		streams:       make(map[quic.StreamID]*dataStream),
 		creditRaised:  make(chan struct{}),
 		sendCredit:    sessionstate.NewSendCredit(settings.InitialMaxData),
-		flood:         sessionstate.NewFloodGuard(now, sessionstate.DefaultFloodBurst, sessionstate.DefaultFloodRate),
+		floods:        sessionstate.NewFloods(now, cfg.Floods),
+		datagramRate:  newDatagramRate(now, cfg.IncomingDatagramRate),
+		pacing:        pacing{pace: sessionstate.NewPace(now, cfg.IncomingByteRate)},
+		began:         now,
 		outgoing:      sessionstate.NewDatagramQueue(cfg.OutgoingDatagramQueue, cfg.DatagramDrop, cfg.OutgoingMaxAge),
 		incoming:      sessionstate.NewDatagramQueue(cfg.IncomingDatagramQueue, cfg.DatagramDrop, cfg.IncomingMaxAge),
 		datagramReady: make(chan struct{}, 1),
@@ -175,7 +189,7 @@ func newSession(p sessionParams) *Session {
 		s.peer[k] = sessionstate.NewPeerLimit(announced[k], uint64(most[k]))
 	}
 	s.holder = c.budget.Register(func() {
-		s.fail(&transport.ProtocolError{Violation: transport.ViolationExcess, Reason: "memory limit reached"})
+		s.fail(&transport.ProtocolError{Violation: transport.ViolationExcess, Reason: "memory limit reached", Limit: transport.LimitMemory})
 	}, s.giveCredit)
 	c.makeRoom()
 	s.startWindow()
@@ -184,7 +198,11 @@ func newSession(p sessionParams) *Session {
 
 // run starts the session once everything that waited for it was delivered.
 func (s *Session) run() {
-	s.logEvent("session opened")
+	s.logOpened()
+	if m := s.c.cfg.Monitor; m != nil {
+		m.SessionOpened(s, s.c.side())
+	}
+	s.watchIdle()
 	s.announceLimits()
 	// Ends with the CONNECT stream: its end, a reset, CloseTimeout after the
 	// session's end, or the connection's end. Session.done tells it.
@@ -232,14 +250,16 @@ func (s *Session) Drain() error {
 	return nil
 }
 
-// peerDrains tells the application that the peer winds down.
-func (s *Session) peerDrains() {
+// peerDrains tells the application that the peer winds down. It reports whether
+// that is news.
+func (s *Session) peerDrains() bool {
 	s.mu.Lock()
 	first := s.drain.PeerDrains()
 	s.mu.Unlock()
 	if first {
 		close(s.draining)
 	}
+	return first
 }
 
 // ExportKeyingMaterial derives key material bound to the session

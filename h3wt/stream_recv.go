@@ -39,6 +39,7 @@ type recvPart struct {
 	final    bool // the final size is known: the end or a reset has arrived
 	deadline time.Time
 	settled  chan struct{} // closed when final is set, for those who wait for it
+	paused   chan struct{} // closed when a Read that waits for the rate has to look again
 }
 
 func newRecvPart(d *dataStream, q receiver, header int) *recvPart {
@@ -89,7 +90,13 @@ func (p *recvPart) Read(b []byte) (int, error) {
 	if err := p.mayRead(); err != nil {
 		return 0, err
 	}
-	n, err := p.q.Read(b)
+	var n int
+	var err error
+	if s := p.d.s; s.pacing.pace != nil && !s.flowControl && len(b) > 0 {
+		n, err = p.readPaced(b)
+	} else {
+		n, err = p.q.Read(b)
+	}
 	if n > 0 {
 		if ferr := p.account(n); ferr != nil {
 			return 0, ferr
@@ -179,6 +186,9 @@ func (p *recvPart) mapError(err error) error {
 		s.mu.Lock()
 		if p.state == recvOpen {
 			p.state = recvEnded
+			if p.d.peer {
+				s.floods.EndedCleanly()
+			}
 		}
 		s.mu.Unlock()
 		s.release(p.d)
@@ -212,6 +222,15 @@ func (p *recvPart) mapError(err error) error {
 			return err
 		}
 	}
+	s.mu.Lock()
+	var excess error
+	if p.state == recvOpen { // else this side asked for it, or it was counted
+		excess = s.floods.Reset(time.Now())
+	}
+	s.mu.Unlock()
+	if excess != nil {
+		return s.fail(excess)
+	}
 	return p.end(recvReset, streamError(p.d.id, reset))
 }
 
@@ -227,6 +246,7 @@ func (p *recvPart) end(st recvState, err error) error {
 	s := p.d.s
 	s.mu.Lock()
 	if p.state == recvOpen {
+		p.unpauseLocked()
 		p.state, p.err = st, err
 		p.consumeRestLocked()
 		if !p.final {
@@ -273,6 +293,7 @@ func (p *recvPart) SetReadDeadline(t time.Time) error {
 	s := p.d.s
 	s.mu.Lock()
 	p.deadline = t
+	p.unpauseLocked()
 	err := error(nil)
 	if s.err != nil && !p.final {
 		err = s.err

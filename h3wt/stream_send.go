@@ -115,7 +115,7 @@ func (p *sendPart) Write(b []byte) (int, error) {
 
 	s.mu.Lock()
 	p.writing = false
-	if !s.flowControl {
+	if !s.flowControl && s.cfg.IdleTimeout <= 0 {
 		s.stats.BytesSent += uint64(n)
 	}
 	closing := p.state == sendClosing
@@ -153,6 +153,9 @@ func (p *sendPart) writeErrorLocked() error {
 func (p *sendPart) write(b []byte) (int, error) {
 	s := p.d.s
 	if !s.flowControl {
+		if s.cfg.IdleTimeout > 0 { // a Write that takes long is traffic all the time
+			return p.q.WriteWithLimit(b, s.countSent)
+		}
 		return p.q.Write(b)
 	}
 	written := 0
@@ -185,6 +188,7 @@ func (p *sendPart) awaitCredit() error {
 		}
 		limit, blocked := s.sendCredit.TakeBlocked()
 		if blocked {
+			s.stats.Stalls++
 			s.control.dataBlocked, s.control.hasDataBlocked = limit, true
 		}
 		credit := s.creditRaised
@@ -243,6 +247,15 @@ func (p *sendPart) mapError(err error) error {
 		if err := s.awaitEnd(p.deadlineOf); err != nil {
 			return err
 		}
+	}
+	s.mu.Lock()
+	var excess error
+	if !p.state.over() {
+		excess = s.floods.Reset(time.Now())
+	}
+	s.mu.Unlock()
+	if excess != nil {
+		return s.fail(excess)
 	}
 	return p.end(sendStopped, streamError(p.d.id, stop))
 }

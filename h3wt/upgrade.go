@@ -13,6 +13,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/towpath-go/towpath/internal/handshake"
+	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -28,8 +29,13 @@ type serverConn struct {
 // serveRequest runs a request stream from its header to the handler's return.
 func (c *serverConn) serveRequest(str *quic.Stream) {
 	id := str.StreamID()
-	if !c.enter() {
-		// Being wound down, or too busy: nothing of the request was looked at.
+	if why := c.enter(); why != nil {
+		// Nothing of the request was looked at.
+		limit, _ := transport.ReachedLimit(why)
+		c.log("request refused", limit, why)
+		if limit != "" {
+			c.charge("request too many")
+		}
 		c.abandon(id, codeBufferedStreamRejected)
 		str.CancelRead(requestRejected)
 		str.CancelWrite(requestRejected)
@@ -37,19 +43,50 @@ func (c *serverConn) serveRequest(str *quic.Stream) {
 	}
 	defer c.leave()
 	c.mu.Lock()
-	if a := c.awaited[id]; a != nil {
+	a := c.awaited[id]
+	if a != nil {
 		a.stream = str
 	}
 	c.mu.Unlock()
-	str.SetReadDeadline(time.Now().Add(c.cfg.EarlyTimeout)) // until the handler runs
+	late := time.Now().Add(c.cfg.EarlyTimeout)
+	str.SetReadDeadline(late) // until the handler runs
 	c.raw.HandleRequestStream(str)
 	c.mu.Lock()
 	established := c.sessions[id] != nil
 	c.mu.Unlock()
 	if !established {
 		c.abandon(id, codeSessionGone)
+		c.requestOver(str, a, late)
 	}
 }
+
+// requestOver judges a request that has come to its end without a session, by how
+// its stream ended: one that failed counts against the client, whoever reset it.
+func (c *serverConn) requestOver(str *quic.Stream, a *awaited, late time.Time) {
+	c.mu.Lock()
+	handled := a != nil && a.handled
+	c.mu.Unlock()
+	_, failed := errors.AsType[*quic.StreamError](context.Cause(str.Context()))
+	switch {
+	case failed && !handled && !time.Now().Before(late):
+		c.log("request refused", transport.LimitHeaderTime, errNoRequest)
+	case !failed && !handled && c.qc.Context().Err() == nil:
+		c.log("request refused", transport.LimitHeaderSize, errLargeHeader) // with 431, by http3
+	}
+	if failed {
+		c.charge("request that failed")
+		return
+	}
+	c.mu.Lock()
+	c.resets.Progress(sessionstate.DefaultFloodCredit)
+	c.mu.Unlock()
+}
+
+// Why a request is refused, for logs.
+var (
+	errNoRequest   = errors.New("its header did not come in time")
+	errLargeHeader = errors.New("its header is too large")
+)
 
 // requestRejected says that a request was not processed and may be repeated.
 const requestRejected = quic.StreamErrorCode(http3.ErrCodeRequestRejected)
@@ -65,6 +102,9 @@ func (c *serverConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id, ok := requestID(r)
 	c.mu.Lock()
 	a := c.awaited[id]
+	if a != nil {
+		a.handled = true
+	}
 	c.mu.Unlock()
 	if !ok || a == nil || a.stream == nil {
 		// http3 calls this for streams that serveRequest gave to it only.
@@ -72,15 +112,15 @@ func (c *serverConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	str := a.stream
 	str.SetReadDeadline(time.Time{})
-	abort := func(code quic.StreamErrorCode, why string) {
-		c.log("request refused: " + why)
+	abort := func(code quic.StreamErrorCode) {
 		str.CancelRead(code)
 		str.CancelWrite(code)
 	}
 	if r.Method != http.MethodConnect || r.Proto == "HTTP/3.0" {
 		c.abandon(id, codeSessionGone)
 		if !c.takeRequest() {
-			abort(requestRejected, "too many requests")
+			c.log("request refused", transport.LimitRequests, errTooBusy)
+			abort(requestRejected)
 			return
 		}
 		defer c.freeRequest()
@@ -89,32 +129,40 @@ func (c *serverConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if !c.speaks(r.Proto) {
 		c.abandon(id, codeSessionGone)
+		if r.Proto == protocolLegacy { // otherwise it is not about a session
+			c.tellRefused(http.StatusNotImplemented, "", "the draft is not spoken")
+		}
 		refuse(w, http.StatusNotImplemented)
 		return
 	}
-	if why := c.awaitSettings(w); why != "" {
-		abort(quic.StreamErrorCode(http3.ErrCodeMessageError), why)
+	if limit, why := c.awaitSettings(w); why != "" {
+		c.tellRefused(0, limit, why)
+		abort(quic.StreamErrorCode(http3.ErrCodeMessageError))
 		return
 	}
 	if field := handshake.BodyField(r.Header); field != "" {
-		abort(quic.StreamErrorCode(http3.ErrCodeMessageError), field+" on a WebTransport request")
+		c.tellRefused(0, "", field+" on a WebTransport request")
+		abort(quic.StreamErrorCode(http3.ErrCodeMessageError))
 		return
 	}
 	if !c.rate.take(time.Now()) {
+		c.tellRefused(http.StatusTooManyRequests, transport.LimitSessionRate, "too many requests for sessions")
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusTooManyRequests)
 		return
 	}
-	if !c.takeSlot() {
+	if limit, ok := c.takeSlot(); !ok {
 		// Before any answer, so that the client may try elsewhere.
-		abort(requestRejected, "no room for a further session")
+		c.tellRefused(0, limit, "no room for a further session")
+		abort(requestRejected)
 		return
 	}
 	q := &request{c: c, id: id, w: w, r: r, stream: str}
 	if t := c.cfg.UpgradeTimeout; t > 0 {
 		q.timer = time.AfterFunc(t, func() {
 			if q.decide(requestAborted) {
-				abort(quic.StreamErrorCode(http3.ErrCodeExcessiveLoad), "undecided for too long")
+				c.tellRefused(0, transport.LimitUpgradeTime, "undecided for too long")
+				abort(quic.StreamErrorCode(http3.ErrCodeExcessiveLoad))
 			}
 		})
 	}
@@ -125,32 +173,33 @@ func (c *serverConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // awaitSettings waits for the client's SETTINGS: while the drafts change they
 // tell the version, and a server does not process requests before they are
-// here. It returns what the client lacks, "" if nothing.
-func (c *serverConn) awaitSettings(w http.ResponseWriter) string {
+// here. It returns what the client lacks, "" if nothing, and the limit if it is
+// late.
+func (c *serverConn) awaitSettings(w http.ResponseWriter) (limit transport.Limit, lacks string) {
 	peer, ok := w.(http3.Settingser)
 	if !ok {
-		return "no access to SETTINGS"
+		return "", "no access to SETTINGS"
 	}
 	t := time.NewTimer(c.cfg.SettingsTimeout)
 	defer t.Stop()
 	select {
 	case <-peer.ReceivedSettings():
 	case <-c.qc.Context().Done():
-		return "connection lost"
+		return "", "connection lost"
 	case <-t.C:
-		return "no SETTINGS"
+		return transport.LimitHandshakeTime, "no SETTINGS"
 	}
 	p := peerSettings(peer.Settings(), c.qc.ConnectionState())
 	if why := p.invalid(c.cfg.MinDraft, true); why != "" {
-		c.closeConn(http3.ErrCodeSettingsError, why)
-		return why
+		c.closeConn(http3.ErrCodeSettingsError, violation(why))
+		return "", why
 	}
 	rules, why := p.clientRules(c.cfg.MinDraft)
 	if why != "" {
-		return why
+		return "", why
 	}
 	c.settle(p, rules)
-	return ""
+	return "", ""
 }
 
 type requestKey struct{}
@@ -201,13 +250,24 @@ func (q *request) done() {
 		q.timer.Stop()
 	}
 	if q.decide(requestAnswered) {
-		// A handler that does not know WebTransport.
-		refuse(q.w, http.StatusMethodNotAllowed)
+		q.refuse(http.StatusMethodNotAllowed, "", errNoAnswer)
 	}
 	if q.decided() != requestAccepted {
 		q.c.freeSlot()
 	}
 }
+
+// refuse answers a request for a session, and tells of it. The decision was made.
+func (q *request) refuse(status int, limit transport.Limit, why error) {
+	q.c.tellRefused(status, limit, why.Error())
+	refuse(q.w, status)
+}
+
+// Why a session is refused, for logs.
+var (
+	errNoAnswer  = errors.New("the handler does not know WebTransport")
+	errByHandler = errors.New("by the handler")
+)
 
 // refuse answers a request that becomes no session: by the status alone, as over
 // HTTP/2. What middleware said of a body is not of this answer.
@@ -244,10 +304,18 @@ func (w *responseWriter) WriteHeader(status int) {
 	if status < 300 {
 		w.discard = true
 		clear(w.q.w.Header())
-		refuse(w.q.w, http.StatusMethodNotAllowed)
+		w.q.refuse(http.StatusMethodNotAllowed, "", errNoAnswer)
 		return
 	}
+	w.q.c.tellRefused(status, "", errByHandler.Error())
 	w.q.w.WriteHeader(status)
+}
+
+// RefuseSession implements handshake.Refuser.
+func (w *responseWriter) RefuseSession(status int, limit transport.Limit) {
+	if w.q.decide(requestAnswered) {
+		w.q.refuse(status, limit, errByHandler)
+	}
 }
 
 func (w *responseWriter) Write(p []byte) (int, error) {
@@ -293,7 +361,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOpti
 	}
 	fail := func(status int, err error) (transport.Session, error) {
 		if q.decide(requestAnswered) {
-			refuse(q.w, status)
+			q.refuse(status, "", err)
 		}
 		return nil, fmt.Errorf("h3wt: %w", err)
 	}
@@ -344,6 +412,7 @@ func (q *request) accept(r *http.Request, status int, protocol string, fields ht
 	str, err := takeStream(q.w, status)
 	if err != nil {
 		c.freeSlot()
+		c.tellRefused(0, "", err.Error())
 		q.stream.CancelRead(requestCancelled)
 		q.stream.CancelWrite(requestCancelled)
 		if r := resetError(err); r != nil {

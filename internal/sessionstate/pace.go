@@ -63,6 +63,13 @@ func (p *Pace) Take(now time.Time, want uint64) (n uint64, wait time.Duration) {
 	return n, wait
 }
 
+// Return gives back what was taken and not used.
+func (p *Pace) Return(n uint64) {
+	if p != nil {
+		p.level = min(p.level+min(n, p.most), p.most)
+	}
+}
+
 func (p *Pace) refill(now time.Time) {
 	elapsed := now.Sub(p.last)
 	if elapsed <= 0 {

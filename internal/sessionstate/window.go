@@ -136,12 +136,18 @@ func (w *ReceiveWindow) Remainder() bool {
 // that nobody reads. It does not grow the window. With [PressureFull] nothing is
 // announced.
 func (w *ReceiveWindow) Rest(p Pressure) (limit uint64, ok bool) {
-	next := min(w.consumed+w.window, MaxOffset)
-	if p == PressureFull || next <= w.limit {
+	return w.RestBy(p, MaxOffset)
+}
+
+// RestBy is Rest with a limit that is at most most bytes above the one before, for
+// a [Pace].
+func (w *ReceiveWindow) RestBy(p Pressure, most uint64) (limit uint64, ok bool) {
+	gain := min(w.Gain(), most)
+	if p == PressureFull || gain == 0 {
 		return 0, false
 	}
-	w.limit = next
-	return next, true
+	w.limit += gain
+	return w.limit, true
 }
 
 // Consumed returns all bytes consumed so far.
