@@ -51,12 +51,11 @@ type Budget struct {
 	parent *Budget
 	limit  int64
 
-	mu         sync.Mutex // guards the following
-	held       int64
-	ending     int64 // part of held: by holders being ended
-	registered uint64
-	shares     map[*share]struct{}
-	waiting    map[*Holder]struct{} // want to know when held is below the cap
+	mu      sync.Mutex // guards the following
+	held    int64
+	ending  int64 // part of held: by holders being ended
+	shares  choice
+	waiting []*share // want to know when held is below the cap; in no order
 }
 
 // NewBudget returns an empty Budget with a cap in bytes, which must be
@@ -65,12 +64,7 @@ func NewBudget(limit int64, parent *Budget) *Budget {
 	if limit <= 0 {
 		panic("BUG: sessionstate: Budget without a cap")
 	}
-	return &Budget{
-		parent:  parent,
-		limit:   limit,
-		shares:  make(map[*share]struct{}),
-		waiting: make(map[*Holder]struct{}),
-	}
+	return &Budget{parent: parent, limit: limit}
 }
 
 // Held returns the bytes held now.
@@ -99,22 +93,10 @@ func (b *Budget) victimLocked() *Holder {
 	if b.held-b.ending < b.limit {
 		return nil
 	}
-	var most int64
-	for s := range b.shares {
-		if s.endable() {
-			most = max(most, s.held)
-		}
+	if s := b.shares.newest(); s != nil {
+		return s.holder
 	}
-	var newest *share
-	for s := range b.shares {
-		if s.endable() && s.held > 0 && s.held >= most-most/2 && (newest == nil || s.seq > newest.seq) {
-			newest = s
-		}
-	}
-	if newest == nil {
-		return nil
-	}
-	return newest.holder
+	return nil
 }
 
 // A share is what one holder holds at one level.
@@ -124,12 +106,37 @@ type share struct {
 
 	// The following are guarded by budget.mu.
 	held   int64
-	seq    uint64 // order of registration
+	slot   int // in budget.shares
+	waits  int // its place in budget.waiting plus one, 0 if it is not there
 	ending bool
 	closed bool
 }
 
-func (s *share) endable() bool { return s.holder.end != nil && !s.ending }
+// countLocked counts n bytes more or, if n is negative, less.
+func (s *share) countLocked(n int64) {
+	s.held += n
+	s.budget.held += n
+	switch {
+	case s.ending:
+		s.budget.ending += n
+	case s.holder.end != nil:
+		s.budget.shares.set(s, s.held)
+	}
+}
+
+// stopWaitingLocked takes the share out of those that wait for room.
+func (s *share) stopWaitingLocked() {
+	if s.waits == 0 {
+		return
+	}
+	b := s.budget
+	last := len(b.waiting) - 1
+	moved := b.waiting[last]
+	b.waiting[s.waits-1], moved.waits = moved, s.waits
+	b.waiting[last] = nil
+	b.waiting = b.waiting[:last]
+	s.waits = 0
+}
 
 // A Holder is one session, or other owner of memory, in a [Budget] and in all
 // that it lies in.
@@ -152,9 +159,7 @@ func (b *Budget) Register(end, relieved func()) *Holder {
 	for i := range h.shares {
 		s := &h.shares[i]
 		s.budget.mu.Lock()
-		s.budget.registered++
-		s.seq = s.budget.registered
-		s.budget.shares[s] = struct{}{}
+		s.budget.shares.add(s)
 		s.budget.mu.Unlock()
 	}
 	return h
@@ -212,11 +217,7 @@ func (s *share) hold(n int64) (victim *Holder) {
 	if s.closed {
 		return nil
 	}
-	s.held += n
-	s.budget.held += n
-	if s.ending {
-		s.budget.ending += n
-	}
+	s.countLocked(n)
 	return s.budget.victimLocked()
 }
 
@@ -232,6 +233,7 @@ func (h *Holder) markEnding() bool {
 		} else {
 			s.ending = true
 			s.budget.ending += s.held
+			s.budget.shares.set(s, 0)
 		}
 		s.budget.mu.Unlock()
 	}
@@ -273,16 +275,14 @@ func (s *share) release(n int64, all bool, e *Effect) *Effect {
 	if all {
 		n = s.held
 		s.closed = true
-		delete(b.shares, s)
-		delete(b.waiting, s.holder)
+		s.stopWaitingLocked()
 	}
 	if n > s.held {
 		panic(fmt.Sprintf("BUG: sessionstate: %d bytes released of %d held", n, s.held))
 	}
-	s.held -= n
-	b.held -= n
-	if s.ending {
-		b.ending -= n
+	s.countLocked(-n)
+	if all {
+		b.shares.remove(s)
 	}
 	if b.held >= b.limit || len(b.waiting) == 0 {
 		return e
@@ -290,10 +290,11 @@ func (s *share) release(n int64, all bool, e *Effect) *Effect {
 	if e == nil {
 		e = new(Effect)
 	}
-	for h := range b.waiting {
-		e.relieved = append(e.relieved, h)
+	for _, w := range b.waiting {
+		w.waits = 0
+		e.relieved = append(e.relieved, w.holder)
 	}
-	clear(b.waiting)
+	b.waiting = nil // a large one is not to be kept for ever
 	return e
 }
 
@@ -306,8 +307,9 @@ func (h *Holder) Credit() Pressure {
 		s := &h.shares[i]
 		s.budget.mu.Lock()
 		p := s.budget.pressureLocked()
-		if p == PressureFull && !s.closed {
-			s.budget.waiting[h] = struct{}{}
+		if p == PressureFull && !s.closed && s.waits == 0 {
+			s.budget.waiting = append(s.budget.waiting, s)
+			s.waits = len(s.budget.waiting)
 		}
 		s.budget.mu.Unlock()
 		worst = max(worst, p)

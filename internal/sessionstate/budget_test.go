@@ -2,6 +2,8 @@ package sessionstate
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -227,7 +229,7 @@ func TestBudget(t *testing.T) {
 		if b.Held() != 0 || server.Held() != 0 || h.Held() != 0 {
 			t.Errorf("held %d, %d, %d", b.Held(), server.Held(), h.Held())
 		}
-		if len(b.shares)+len(server.shares) > 0 {
+		if b.shares.live+server.shares.live > 0 {
 			t.Error("still registered")
 		}
 	})
@@ -258,7 +260,30 @@ func runBudget(t *testing.T, prog []byte) {
 		relieved bool
 		closed   bool
 	}
-	var sessions []*session
+	var sessions, chosen []*session
+	// choose is the naive choice at one level after a Hold: as often as it takes,
+	// the newest of those that hold at least half of what the largest holds.
+	choose := func(limit int, inLevel func(*session) bool, gone map[*session]bool) (victims []*session) {
+		for {
+			left, most := 0, 0
+			for _, s := range sessions {
+				if inLevel(s) && !s.ended && !gone[s] {
+					left, most = left+s.held, max(most, s.held)
+				}
+			}
+			if left < limit {
+				return victims
+			}
+			var newest *session
+			for _, s := range sessions {
+				if inLevel(s) && !s.ended && !gone[s] && s.held > 0 && 2*s.held >= most {
+					newest = s
+				}
+			}
+			gone[newest] = true
+			victims = append(victims, newest)
+		}
+	}
 	o := ops(prog)
 	for {
 		op, ok := o.next(8)
@@ -272,7 +297,7 @@ func runBudget(t *testing.T, prog []byte) {
 				if s.ended {
 					t.Fatal("ended twice")
 				}
-				s.ended = true
+				chosen = append(chosen, s)
 			}, func() { s.relieved = true })
 			sessions = append(sessions, s)
 			continue
@@ -284,8 +309,18 @@ func runBudget(t *testing.T, prog []byte) {
 			if s.closed {
 				n = 0
 			}
-			s.h.Hold(n).Run()
 			s.held += n
+			gone := map[*session]bool{}
+			want := choose(connCap, func(o *session) bool { return o.conn == s.conn }, gone)
+			want = append(want, choose(serverCap, func(*session) bool { return true }, gone)...)
+			s.h.Hold(n).Run()
+			if !slices.Equal(chosen, want) {
+				t.Fatalf("%d sessions were ended, want %d, or others", len(chosen), len(want))
+			}
+			for _, v := range chosen {
+				v.ended = true
+			}
+			chosen = nil
 		case 4, 5:
 			n = min(n, s.held)
 			s.h.Release(n).Run()
@@ -335,6 +370,48 @@ func runBudget(t *testing.T, prog []byte) {
 func TestBudgetModel(t *testing.T) {
 	for range 100 {
 		runBudget(t, program(t))
+	}
+}
+
+// TestChoice compares the tree with a walk over all, over many registrations.
+func TestChoice(t *testing.T) {
+	for range 50 {
+		seed := rand.Uint64()
+		rng := rand.New(rand.NewPCG(seed, 0))
+		var c choice
+		var shares []*share
+		for range 3000 {
+			switch n := rng.IntN(10); {
+			case n < 3 || len(shares) == 0:
+				s := &share{}
+				c.add(s)
+				shares = append(shares, s)
+			case n < 5:
+				i := rng.IntN(len(shares))
+				c.remove(shares[i])
+				shares = slices.Delete(shares, i, i+1)
+			default:
+				s := shares[rng.IntN(len(shares))]
+				s.held = rng.Int64N(1 << rng.IntN(20))
+				c.set(s, s.held)
+			}
+			var most int64
+			for _, s := range shares {
+				most = max(most, s.held)
+			}
+			var want *share
+			for _, s := range shares {
+				if s.held > 0 && s.held >= most-most/2 {
+					want = s
+				}
+			}
+			if got := c.newest(); got != want {
+				t.Fatalf("seed %#x: chose %+v, want %+v, of %d", seed, got, want, len(shares))
+			}
+			if n := len(c.most) / 2; n > minLeaves && n > 8*max(c.live, minLeaves) && len(c.leaves) == n {
+				t.Fatalf("seed %#x: %d leaves for %d shares", seed, n, c.live)
+			}
+		}
 	}
 }
 
