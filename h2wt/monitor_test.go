@@ -268,7 +268,7 @@ func TestMonitorOfClient(t *testing.T) {
 	bubble(t, "a server that is none, and one that says nothing, were never open", func(t *testing.T) {
 		w := new(watched)
 		p, result := newScriptedServer(t, &Config{Monitor: w})
-		p.Greet()
+		p.Preface()
 		if _, err := result.Result(); err == nil {
 			t.Error("dialed a server without WebTransport")
 		}
