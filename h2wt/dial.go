@@ -273,6 +273,7 @@ func (c *ClientConn) open(r *connectRequest, t *tunnel, resp *connectResponse, c
 		s.StartClose(handshake.AlpnError, "")
 		return nil, &transport.ProtocolError{Violation: transport.ViolationALPN, Reason: reason}
 	}
+	chargeHeader(c.budget, s, resp.header)
 	c.watch.sessionOpened(s)
 	return s, nil
 }

@@ -115,6 +115,7 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 		return nil, fmt.Errorf("h2wt: Upgrade: %w", err)
 	}
 	handshake.Keep(r.Context(), s.Context())
+	chargeHeader(c.budget, s, x.req.Header)
 	c.watch.sessionOpened(s)
 	return s, nil
 }
