@@ -159,6 +159,7 @@ type server struct {
 	streams map[uint32]*stream
 	// accept, if set, decides about a request; nil answers nothing and keeps all.
 	accept func(s *stream) bool
+	forget bool // do not keep the streams
 }
 
 // newServer starts a server in a bubble. The scripted client has said nothing yet.
@@ -173,7 +174,9 @@ func newServer(t *testing.T, cfg *h2conn.Config) *server {
 func (s *server) Request(st *h2conn.Stream, h *h2conn.Header) h2conn.Receiver {
 	r := &stream{st: st, request: clone(h)}
 	s.mu.Lock()
-	s.streams[st.ID()] = r
+	if !s.forget {
+		s.streams[st.ID()] = r
+	}
 	accept := s.accept
 	s.mu.Unlock()
 	if accept != nil && !accept(r) {

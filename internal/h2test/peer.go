@@ -39,6 +39,7 @@ type Peer struct {
 
 	mu     sync.Mutex // guards the following
 	queue  []Frame
+	deaf   bool
 	tables []uint32 // HEADER_TABLE_SIZE values sent and not acknowledged
 }
 
@@ -117,6 +118,13 @@ func (p *Peer) skipUpdates() {
 func (p *Peer) Close() {
 	p.nc.Close()
 	<-p.done
+}
+
+// Discard has the peer keep none of the frames that came and come.
+func (p *Peer) Discard() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue, p.deaf = nil, true
 }
 
 // NetConn returns the peer's end.
@@ -273,5 +281,7 @@ func (p *Peer) push(f Frame) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.queue = append(p.queue, f)
+	if !p.deaf {
+		p.queue = append(p.queue, f)
+	}
 }
