@@ -107,7 +107,7 @@ func TestHostileServer(t *testing.T) {
 				t.Fatalf("ended with %v, want %v", end, a.code)
 			}
 			if a.free != nil {
-				m.Cost(4000, func(n int) {
+				m.Cost(2000, func(n int) {
 					synctest.Test(t, func(t *testing.T) {
 						if err := attack(t, a.free, n, false); err != nil {
 							t.Fatalf("ended, although nothing stops it: %v", err)

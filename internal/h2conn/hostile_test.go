@@ -206,12 +206,12 @@ func TestHostileRapidReset(t *testing.T) {
 				s.forget = true
 			},
 			frames: onNew(endStream, getBlock, cancel), steps: 100_000,
-			free: &h2conn.Config{Resets: free}, costs: 5000,
+			free: &h2conn.Config{Resets: free}, costs: 2000,
 		},
 		{
 			id: "DS-01 BP-031", name: "streams beyond the limit", limit: transport.LimitStreamResets,
 			frames: onNew(endStream, getBlock, func(b []byte, _ uint32) []byte { return b }), steps: 100_000,
-			free: &h2conn.Config{Resets: free}, costs: 5000,
+			free: &h2conn.Config{Resets: free}, costs: 2000,
 		},
 	} {
 		a.run(t)
@@ -255,13 +255,13 @@ func TestHostileMadeYouReset(t *testing.T) {
 			cfg:    h2conn.Config{StreamWindow: 100, MaxStreamWindow: 100},
 			open:   func(s *server) { s.forget = true },
 			frames: onNew(0, postBlock, tt.then), steps: 100_000,
-			free: &h2conn.Config{StreamWindow: 100, MaxStreamWindow: 100, Resets: free, Glitches: free}, costs: 3000,
+			free: &h2conn.Config{StreamWindow: 100, MaxStreamWindow: 100, Resets: free, Glitches: free}, costs: 2000,
 		}).run(t)
 	}
 	(&flooding{
 		id: "DS-07 BP-032", name: "malformed requests", limit: transport.LimitStreamResets,
 		frames: onNew(endStream, badBlock, func(b []byte, _ uint32) []byte { return b }), steps: 100_000,
-		free: &h2conn.Config{Resets: free}, costs: 5000,
+		free: &h2conn.Config{Resets: free}, costs: 2000,
 	}).run(t)
 }
 
@@ -272,7 +272,7 @@ func TestHostileContinuation(t *testing.T) {
 			id: "DS-03 BP-023", name: "CONTINUATION flood (CVE-2024-27316)", limit: transport.LimitHeaderSize,
 			open:   begin,
 			frames: always(frame(nil, http2.FrameContinuation, 0, 1, "\x00\x01a\x01b")), steps: 100_000,
-			free: &h2conn.Config{MaxContinuations: 1 << 30, MaxHeaderListSize: 16 << 20}, costs: 5000,
+			free: &h2conn.Config{MaxContinuations: 1 << 30, MaxHeaderListSize: 16 << 20}, costs: 2000,
 		},
 		{
 			id: "DS-03 BP-023", name: "CONTINUATION frames of full size", limit: transport.LimitHeaderSize,
@@ -285,7 +285,7 @@ func TestHostileContinuation(t *testing.T) {
 			id: "DS-03 DS-11", name: "empty CONTINUATION flood", limit: transport.LimitHeaderSize,
 			open:   begin,
 			frames: always(frame(nil, http2.FrameContinuation, 0, 1, "")), steps: 100_000,
-			free: &h2conn.Config{MaxContinuations: 1 << 30, Glitches: free}, costs: 5000,
+			free: &h2conn.Config{MaxContinuations: 1 << 30, Glitches: free}, costs: 2000,
 		},
 	} {
 		a.run(t)
@@ -333,7 +333,7 @@ func TestHostileFrames(t *testing.T) {
 		}},
 	} {
 		a.limit, a.cfg.Glitches, a.steps = transport.LimitFrames, small, 100_000
-		a.free, a.costs = &h2conn.Config{Glitches: free, Resets: free}, 5000
+		a.free, a.costs = &h2conn.Config{Glitches: free, Resets: free}, 2000
 		a.run(t)
 	}
 	for _, a := range []flooding{
