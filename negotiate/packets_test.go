@@ -19,12 +19,33 @@ type dropRouter struct {
 	dropV6 atomic.Bool
 	// toServer drops only what goes to the server.
 	toServer atomic.Bool
+	// mangle, if set, sees every packet that is not dropped: it returns what
+	// becomes of it, and false if it is dropped after all. It is called by
+	// several goroutines.
+	mangle atomic.Pointer[mangler]
+}
+
+type mangler func(p simnet.Packet) (simnet.Packet, bool)
+
+// through makes every packet pass f; nil takes f away.
+func (r *dropRouter) through(f mangler) {
+	if f == nil {
+		r.mangle.Store(nil)
+		return
+	}
+	r.mangle.Store(&f)
 }
 
 func (r *dropRouter) SendPacket(p simnet.Packet) error {
 	to := p.To.(*net.UDPAddr)
 	if r.drop.Load() || r.dropV6.Load() && to.IP.To4() == nil || r.toServer.Load() && to.Port == 443 {
 		return nil
+	}
+	if f := r.mangle.Load(); f != nil {
+		var pass bool
+		if p, pass = (*f)(p); !pass {
+			return nil
+		}
 	}
 	return r.PerfectRouter.SendPacket(p)
 }

@@ -100,7 +100,11 @@ func (r *race) handle(ev event) (won bool) {
 		case w.state != wayOpening: // lost meanwhile
 			r.drop(ev.leg)
 		case ev.err != nil:
-			r.fail(ev.way, ev.err)
+			err := ev.err
+			if w.blocked && !w.heard {
+				err = w.report.Err // what the network said, of which this is a consequence
+			}
+			r.fail(ev.way, err)
 			r.judgeError(ev.way)
 		default:
 			w.leg = ev.leg

@@ -43,6 +43,7 @@ type world struct {
 	refused map[bool]bool // by v6
 
 	clients map[bool][]*simnet.SimConn // unused sockets, by v6
+	tcpEnds []*memconn.Conn            // both ends of the TCP connections without a middlebox
 
 	requests atomic.Int32 // requests for sessions that reached the handler
 	dialed   atomic.Int32 // TCP connections
@@ -113,7 +114,7 @@ func inWorld(t *testing.T, o worldOptions, f func(t *testing.T, w *world)) {
 			pc = mergeConns(servers)
 		}
 		served := make(chan error, 1)
-		go func() { served <- w.server.Serve(w.tcp, pc) }()
+		go func() { served <- w.server.Serve(noting{w.tcp, w}, pc) }()
 		synctest.Wait()
 
 		f(t, w)
@@ -192,7 +193,12 @@ func (w *world) dialer() *Dialer {
 				if between != nil {
 					return between.front.DialContext(ctx, network, address)
 				}
-				return w.tcp.DialContext(ctx, network, address)
+				c, err := w.tcp.Dial(ctx)
+				if err != nil {
+					return nil, err
+				}
+				w.noteTCP(c)
+				return c, nil
 			},
 			dialUDP: w.dialUDP,
 		},
@@ -221,6 +227,45 @@ func (w *world) refuse(v6, yes bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.refused[v6] = yes
+}
+
+func (w *world) noteTCP(c *memconn.Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tcpEnds = append(w.tcpEnds, c)
+}
+
+// noting notes the server's ends.
+type noting struct {
+	*memconn.Listener
+	w *world
+}
+
+func (l noting) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.w.noteTCP(c.(*memconn.Conn))
+	}
+	return c, err
+}
+
+// freezeTCP makes every TCP connection there is silent, as a network that drops
+// its packets does: what is written stays in a buffer, nothing arrives.
+func (w *world) freezeTCP() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.tcpEnds {
+		c.StallReads(true)
+	}
+}
+
+// resetTCP breaks every TCP connection there is.
+func (w *world) resetTCP() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.tcpEnds {
+		c.Cut(nil)
+	}
 }
 
 // killTCP makes every TCP dial fail.
