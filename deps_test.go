@@ -53,7 +53,7 @@ var rooms = []room{
 	{name: "internal/delivery", imports: []string{"transport"}},
 	{name: "internal/handshake", imports: []string{"transport", "github.com/dunglas/httpsfv", "golang.org/x/net/http/httpguts", "golang.org/x/net/idna"}},
 	{name: "internal/session",
-		imports: []string{"transport", "capsule", "internal/sessionstate", "internal/gate", "internal/deadline"},
+		imports: []string{"transport", "capsule", "internal/sessionstate", "internal/qlog", "internal/gate", "internal/deadline"},
 		tests:   []string{"internal/hostile", "transport/transporttest", "internal/memconn", "internal/testcert"}},
 	{name: "internal/h2conn",
 		imports: []string{"transport", "internal/gate", "internal/deadline", "golang.org/x/net/http2/...", "golang.org/x/net/http/httpguts"},

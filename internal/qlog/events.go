@@ -95,8 +95,13 @@ func (w *Writer) StreamOpened(id transport.StreamID, local bool) {
 		text("initiator", localOrRemote(local)), false)
 }
 
-// StreamAborted records that one direction of a stream was aborted: part is
-// "sending" or "receiving", as this side sees it.
+// Parts of a stream, as this side sees it.
+const (
+	Sending   = "sending"
+	Receiving = "receiving"
+)
+
+// StreamAborted records that one part of a stream was aborted.
 func (w *Writer) StreamAborted(id transport.StreamID, part string, local bool, code transport.StreamErrorCode) {
 	if w == nil {
 		return
@@ -105,8 +110,8 @@ func (w *Writer) StreamAborted(id transport.StreamID, part string, local bool, c
 		text("initiator", localOrRemote(local)).number("error_code", uint64(code)), false)
 }
 
-// DatagramDropped records a datagram dropped here: why is "queue", "age", "rate",
-// or "size".
+// DatagramDropped records a datagram dropped here: why is "queue full", "too old",
+// "too large", or "rate".
 func (w *Writer) DatagramDropped(outgoing bool, size int, age time.Duration, why string) {
 	if w == nil {
 		return
@@ -128,12 +133,12 @@ func (w *Writer) Blocked(what string, limit uint64) {
 	w.event(Blocked, object{}.text("what", what).number("limit", limit), false)
 }
 
-// Throttled records that credit is withheld for Config.IncomingByteRate.
-func (w *Writer) Throttled() {
+// Throttled records that credit is withheld for so long, for Config.IncomingByteRate.
+func (w *Writer) Throttled(d time.Duration) {
 	if w == nil {
 		return
 	}
-	w.event(Throttled, object{}, false)
+	w.event(Throttled, object{}.millis("for", d), false)
 }
 
 // Draining records that the peer asked to wind down.

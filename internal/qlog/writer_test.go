@@ -130,10 +130,10 @@ func TestEvents(t *testing.T) {
 		w.StreamOpened(3, false)
 		w.StreamOpened(4, true)
 		w.StreamAborted(4, "sending", true, 77)
-		w.DatagramDropped(true, 100, 20*time.Millisecond, "age")
+		w.DatagramDropped(true, 100, 20*time.Millisecond, "too old")
 		w.DatagramDropped(false, 101, 0, "rate")
 		w.Blocked("stream", 14)
-		w.Throttled()
+		w.Throttled(time.Second)
 		w.Draining()
 		w.DialectLearned(transport.DialectLegacy, "a FIN")
 		w.Ended(&transport.SessionError{Remote: true, Code: 15, Reason: "why", Err: &transport.ProtocolError{Reason: "r", Limit: transport.LimitAborts}},
@@ -181,10 +181,10 @@ func TestEvents(t *testing.T) {
 				`1.5 webtransport:stream_opened {"initiator":"remote","stream_id":3,"stream_type":"unidirectional"}`,
 				`1.5 webtransport:stream_opened {"initiator":"local","stream_id":4,"stream_type":"bidirectional"}`,
 				`1.5 webtransport:stream_aborted {"error_code":77,"initiator":"local","part":"sending","stream_id":4}`,
-				`1.5 webtransport:datagram_dropped {"age":20,"direction":"sent","length":100,"why":"age"}`,
+				`1.5 webtransport:datagram_dropped {"age":20,"direction":"sent","length":100,"why":"too old"}`,
 				`1.5 webtransport:datagram_dropped {"age":0,"direction":"received","length":101,"why":"rate"}`,
 				`1.5 webtransport:blocked {"limit":14,"what":"stream"}`,
-				`1.5 webtransport:throttled {}`,
+				`1.5 webtransport:throttled {"for":1000}`,
 				`1.5 webtransport:draining {}`,
 				`1.5 webtransport:dialect_learned {"dialect":"` + transport.DialectLegacy.String() + `","evidence":"a FIN"}`,
 				`1.5 webtransport:session_ended {"bytes_received":4,"bytes_sent":3,"datagrams_received":6,"datagrams_sent":5,"error":"WT_ERROR: r","error_code":15,"initiator":"remote","limit":"aborts","reason":"why","rtt":1,"streams_accepted":2,"streams_opened":1}`,
@@ -349,7 +349,7 @@ func TestOff(t *testing.T) {
 		w.StreamAborted(4, "sending", true, 1)
 		w.DatagramDropped(true, 1, 1, "queue")
 		w.Blocked("session", 1)
-		w.Throttled()
+		w.Throttled(1)
 		w.Draining()
 		w.DialectLearned(transport.DialectDraft15, "")
 		w.Ended(err, transport.Stats{})

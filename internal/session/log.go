@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/internal/qlog"
 	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -26,6 +27,7 @@ const (
 	afterWake afterFlag = 1 << iota
 	afterReset
 	afterCancel
+	afterClosed // both directions are over
 )
 
 // An after is what a method wants done once the session's lock is free, since
@@ -69,6 +71,7 @@ const (
 	eventReadingCancelled                  // id, value
 	eventThrottled                         // age
 	eventDialect                           // value, text
+	eventDraining                          // the peer winds down
 )
 
 // A blockedOn says whose credit sending stopped for.
@@ -121,9 +124,13 @@ func (s *Session) unlock() {
 		if s.logs(levelSession) {
 			s.logEnd(a.ended, a.stats)
 		}
+		s.qlog.Ended(a.ended, a.stats)
 		if s.trace.Closed != nil {
 			s.trace.Closed(a.ended)
 		}
+	}
+	if a.flags&afterClosed != 0 {
+		s.qlog.Close()
 	}
 }
 
@@ -177,6 +184,9 @@ func escaped(text string) string {
 
 // report makes the calls for one event.
 func (s *Session) report(e event) {
+	if s.qlog != nil {
+		s.record(e)
+	}
 	switch e.what {
 	case eventSent:
 		if s.trace.CapsuleSent != nil {
@@ -242,8 +252,39 @@ func (s *Session) logEvent(e event) {
 		s.logAt(levelCapsule, "sending aborted", stream, code, remote)
 	case eventReadingCancelled:
 		s.logAt(levelCapsule, "reading cancelled", stream, code)
+	case eventDraining:
+		s.logAt(levelCapsule, "session draining")
 	case eventThrottled:
 		s.logAt(levelCapsule, "credit withheld", slog.String("limit", string(transport.LimitByteRate)), slog.Duration("for", e.age))
+	}
+}
+
+// record writes one event to the session's qlog.
+func (s *Session) record(e event) {
+	id, code := transport.StreamID(e.id), transport.StreamErrorCode(e.value)
+	switch e.what {
+	case eventSent:
+		s.qlog.Sent(e.capsule)
+	case eventReceived:
+		s.qlog.Received(e.capsule)
+	case eventBlocked:
+		s.qlog.Blocked(e.on.String(), e.value)
+	case eventDroppedOutgoing, eventDroppedIncoming:
+		s.qlog.DatagramDropped(e.what == eventDroppedOutgoing, int(e.value), e.age, e.text)
+	case eventOpened:
+		s.qlog.StreamOpened(id, !e.remote)
+	case eventReset:
+		s.qlog.StreamAborted(id, qlog.Receiving, false, code)
+	case eventSendAborted:
+		s.qlog.StreamAborted(id, qlog.Sending, !e.remote, code)
+	case eventReadingCancelled:
+		s.qlog.StreamAborted(id, qlog.Receiving, true, code)
+	case eventThrottled:
+		s.qlog.Throttled(e.age)
+	case eventDialect:
+		s.qlog.DialectLearned(transport.Dialect(e.value), e.text)
+	case eventDraining:
+		s.qlog.Draining()
 	}
 }
 
@@ -251,7 +292,7 @@ func (s *Session) logEvent(e event) {
 // noted for nobody. Whether the logger takes levelCapsule is asked once, when the
 // session begins: a logger is not called under the lock.
 func (s *Session) traced(k eventKind) bool {
-	if s.debug {
+	if s.debug || s.qlog != nil {
 		return true
 	}
 	switch k {

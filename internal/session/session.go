@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/internal/qlog"
 	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -82,6 +83,7 @@ type Session struct {
 	trace   transport.Trace
 	log     *slog.Logger // nil means silence
 	debug   bool         // log takes levelCapsule
+	qlog    *qlog.Writer // nil means nowhere
 	began   time.Time
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -200,6 +202,12 @@ func New(p Params) *Session {
 	s.received = sessionstate.NewDatagramQueue(s.cfg.IncomingDatagramQueue, s.cfg.DatagramDrop, s.cfg.IncomingMaxAge)
 	s.holder = s.budget.Register(s.overBudget, s.relieved)
 
+	side := transport.ServerSide
+	if s.client {
+		side = transport.ClientSide
+	}
+	s.qlog = qlog.New(s.cfg.Qlog, s.info, side)
+
 	// Limits published before may be lower than what Config allows: then the
 	// first capsules raise them.
 	s.mu.Lock()
@@ -282,6 +290,7 @@ func (s *Session) drainLocked() bool {
 		return false
 	}
 	close(s.drained)
+	s.noteLocked(event{what: eventDraining})
 	return true
 }
 

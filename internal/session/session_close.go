@@ -43,6 +43,7 @@ func (s *Session) enterLocked(e sessionstate.Event) bool {
 		s.cutRestLocked()
 		s.settleLocked()
 		close(s.closed)
+		s.after.add(afterClosed)
 	}
 	return true
 }
