@@ -71,7 +71,8 @@ type Server struct {
 	// that is open is ended for a new one: TCP connections are closed before TLS,
 	// which the client sees as a reset; QUIC ones are answered CONNECTION_REFUSED.
 	// A QUIC client counts once its address is verified; until then
-	// h3wt.Config.UnverifiedHandshakes bounds them. Default 10,000; negative: none.
+	// h3wt.Config.UnverifiedHandshakes bounds them. A TCP connection whose handshake
+	// is not done holds 64 KiB at most. Default 10,000; negative: none.
 	MaxConnections int
 	// MaxConnectionsPerAddress bounds those of one client address (an IPv6 /64).
 	// Default 2,000, since a school, a company or a whole mobile network may be
