@@ -129,8 +129,8 @@ func besiege(t *testing.T, server *Server, f func(t *testing.T, s *siege)) {
 	})
 }
 
-// dial opens a session from an address.
-func (s *siege) dial(t *testing.T, from string, p transport.Protocol) (transport.Session, error) {
+// dialer returns a Dialer that comes from an address.
+func (s *siege) dialer(t *testing.T, from string, p transport.Protocol) *Dialer {
 	t.Helper()
 	addr := netip.MustParseAddr(from)
 	d := &Dialer{
@@ -148,7 +148,13 @@ func (s *siege) dial(t *testing.T, from string, p transport.Protocol) (transport
 		},
 	}
 	t.Cleanup(func() { d.Close() })
-	session, _, err := d.Dial(t.Context(), "https://example.com/", nil)
+	return d
+}
+
+// dial opens a session from an address.
+func (s *siege) dial(t *testing.T, from string, p transport.Protocol) (transport.Session, error) {
+	t.Helper()
+	session, _, err := s.dialer(t, from, p).Dial(t.Context(), "https://example.com/", nil)
 	return session, err
 }
 
@@ -303,33 +309,37 @@ func TestHostileConnectionFlood(t *testing.T) {
 		})
 	})
 	t.Run("DS-15 as fast as one address can", func(t *testing.T) {
-		besiege(t, &Server{ConnectionRate: 100}, func(t *testing.T, s *siege) {
-			m := hostile.Start(t, hostile.Attack{
-				Name: "connections opened and closed in a loop", Victim: "server",
-				Bytes: 2 * 100 * unfinished, Goroutines: 10, // the burst, all of which has ended
-				Reaction: "connections closed at accept",
-				Limit:    transport.LimitConnectionRate,
-			})
-			const clients = 10_000
-			for range clients {
+		const clients, rate = 10_000, 100
+		m := hostile.Start(t, hostile.Attack{
+			Name: "connections opened and closed in a loop", Victim: "server",
+			Bytes: 2 * rate * unfinished, Goroutines: 10, // the burst, all of which has ended
+			Reaction: "connections closed at accept",
+			Limit:    transport.LimitConnectionRate,
+		})
+		attack := func(s *siege, n int) {
+			for range n {
 				s.come(attacker(0)).Close()
 			}
+		}
+		besiege(t, &Server{ConnectionRate: rate}, func(t *testing.T, s *siege) {
+			attack(s, clients)
 			synctest.Wait()
 			m.Sample()
-			if n := s.seen.refused(transport.LimitConnectionRate); n != clients-200 {
-				t.Errorf("%d connections were refused, want all but a burst of 200", n)
+			if n := s.seen.refused(transport.LimitConnectionRate); n != clients-2*rate {
+				t.Errorf("%d connections were refused, want all but a burst of %d", n, 2*rate)
 			}
-			s.wantServed(t, "192.0.2.78")
+			s.wantServed(t, "192.0.2.78").CloseWithError(0, "")
 			time.Sleep(time.Second)
-			for range clients {
-				s.come(attacker(0)).Close()
-			}
+			attack(s, clients)
 			synctest.Wait()
-			if n := s.seen.refused(transport.LimitConnectionRate); n != 2*clients-300 {
-				t.Errorf("%d connections were refused, want all but 300 a second later", n)
+			if n := s.seen.refused(transport.LimitConnectionRate); n != 2*clients-3*rate {
+				t.Errorf("%d connections were refused, want all but %d a second later", n, 3*rate)
 			}
-			m.End(nil)
 		})
+		m.Cost(clients/5, func(n int) {
+			besiege(t, &Server{ConnectionRate: rate}, func(t *testing.T, s *siege) { attack(s, n) })
+		})
+		m.End(nil)
 	})
 }
 
