@@ -1,0 +1,82 @@
+package peers
+
+import (
+	"cmp"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/towpath-go/towpath/e2e/soak/internal/ledger"
+)
+
+// stalls is how many connections are held up for each one that is cut.
+const stalls = 2
+
+// chaos cuts and stalls connections until the traffic ends. When and what comes
+// from the seed; which connection, from how many there are.
+func (c *client) chaos() {
+	if c.settings.Cuts <= 0 {
+		return
+	}
+	random := rand.New(rand.NewPCG(c.settings.Seed, 0x63757473))
+	mean := float64(time.Minute) / (c.settings.Cuts * (1 + stalls))
+	for {
+		select {
+		case <-time.After(time.Duration(mean * min(random.ExpFloat64(), 6))):
+		case <-c.traffic.Done():
+			return
+		}
+		cut, which, where, long, toServer := random.IntN(1+stalls) == 0, random.IntN(100), random.Uint64(), random.Float64(), random.IntN(2) == 0
+		conn := c.pick(where)
+		if conn == nil {
+			continue
+		}
+		c.harm(conn, cut, which, long, toServer)
+	}
+}
+
+// pick chooses a connection.
+func (c *client) pick(where uint64) *connection {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.live) == 0 {
+		return nil
+	}
+	// The map's order is not chance of ours.
+	all := slices.SortedFunc(maps.Keys(c.live), func(a, b *connection) int { return cmp.Compare(a.number, b.number) })
+	return all[where%uint64(len(all))]
+}
+
+func (c *client) harm(conn *connection, cut bool, which int, long float64, toServer bool) {
+	f := ledger.Fault{Port: conn.at(), UDP: conn.way == ledger.H3, ToServer: toServer}
+	// Held up for less than what would pass for gone.
+	f.For = 20*time.Millisecond + time.Duration(long*float64(c.settings.Detect)/3)
+	switch {
+	case cut && conn.done != nil && which < 15:
+		f.Kind = ledger.CutClose
+	case cut && f.UDP:
+		f.Kind = ledger.CutSilence
+	case cut && which < 50:
+		f.Kind = ledger.CutRST
+	case cut && which < 80:
+		f.Kind = ledger.CutFIN
+	case cut:
+		f.Kind = ledger.CutSilence
+	case f.UDP && which < 40:
+		f.Kind = ledger.Rebind
+	case f.UDP:
+		f.Kind = ledger.Outage
+	case which < 30:
+		f.Kind = ledger.Dribble
+	default:
+		f.Kind = ledger.Stall
+	}
+	if cut {
+		conn.fault(f.Kind, time.Since(c.began))
+	}
+	if f.Kind == ledger.CutClose {
+		go conn.close() // ends within the connection's own timeouts
+	}
+	c.emit(ledger.Message{Fault: &f})
+}

@@ -1,0 +1,190 @@
+package peers
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/towpath-go/towpath/e2e/soak/internal/endpoint"
+	"github.com/towpath-go/towpath/e2e/soak/internal/ledger"
+	"github.com/towpath-go/towpath/e2e/soak/internal/watch"
+	"github.com/towpath-go/towpath/h2wt"
+	"github.com/towpath-go/towpath/h3wt"
+	"github.com/towpath-go/towpath/internal/sessionstate"
+	"github.com/towpath-go/towpath/negotiate"
+	"github.com/towpath-go/towpath/transport"
+	"github.com/towpath-go/towpath/wswt"
+)
+
+// Fields of a request for a session.
+const (
+	sessionField = "Soak-Session"
+	wayField     = "Soak-Way"
+)
+
+// slack is how many more sessions a connection may have than the client keeps,
+// because those that are being closed count.
+const slack = 2
+
+// Server is the server's process. It returns the exit status.
+func Server(in io.Reader, out io.Writer) int {
+	p := start(ledger.Server, in, out)
+	begin := p.begin()
+	warmUp()
+	before := watch.Begin()
+
+	log := endpoint.NewLog(ledger.Server, p.emit)
+	limits := endpoint.NewLimits(log, begin.Settings)
+	tlsConf, cert, err := certificate()
+	if err != nil {
+		return p.fail(err)
+	}
+	traffic, quiet := context.WithCancel(context.Background())
+	defer quiet()
+	h := &handler{limits: limits, seed: begin.Settings.Seed, traffic: traffic}
+	server := newServer(begin.Settings, tlsConf, h)
+	ln, pc, err := negotiate.Listen("127.0.0.1:0")
+	if err != nil {
+		return p.fail(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln, pc) }() // ends with Shutdown, waited for below
+	stop := p.report(begin.Settings, log.Counts, h.held)
+	p.emit(ledger.Message{Ready: &ledger.Ready{Address: ln.Addr().String(), Cert: cert}})
+
+	p.untilStop()
+	quiet()
+	ctx, cancel := context.WithTimeout(context.Background(), begin.Settings.Patience)
+	if err := server.Shutdown(ctx); err != nil {
+		log.Violate(ledger.Violation{Offset: -1, What: fmt.Sprintf("Shutdown did not end within %v: %v; %d sessions were open",
+			begin.Settings.Patience, err, log.Sessions())})
+	}
+	cancel()
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		log.Violate(ledger.Violation{Offset: -1, What: fmt.Sprintf("Serve returned %v", err)})
+	}
+	h.wait(begin.Settings.Patience)
+	stop()
+	p.finish(before, log, h.held)
+	return 0
+}
+
+// finish says what is left.
+func (p *process) finish(before *watch.Start, log *endpoint.Log, held func() int64) {
+	c := log.Counts()
+	p.emit(ledger.Message{Counts: &c})
+	left := ledger.Left{Side: p.side}
+	left.Goroutines, left.Files = before.Left(10 * time.Second)
+	left.Streams, left.Sessions = log.Handlers(), log.Sessions()
+	if held != nil {
+		left.Account = held()
+	}
+	left.Usage = watch.Used(p.side)
+	p.emit(ledger.Message{Left: &left})
+	<-p.orders // they end when the command has read that
+}
+
+// newServer has every quota that a single address would reach switched off: all
+// clients of a soak come from one.
+func newServer(s ledger.Settings, tlsConf *tls.Config, h http.Handler) *negotiate.Server {
+	return &negotiate.Server{
+		TLSConfig:   tlsConf,
+		Handler:     h,
+		Config:      sessionConfig(),
+		QUICConfig:  quicConfig(s),
+		SessionRate: -1,
+		MaxMemory:   4 << 30,
+		H2: &h2wt.Config{MaxSessions: slack * pooledH2, MaxConcurrentStreams: 2*slack*pooledH2 + 50,
+			KeepAlive: s.Detect, PingTimeout: s.Detect},
+		H3: &h3wt.Config{MaxSessions: slack * pooledH3, SessionRate: -1},
+		WS: &wswt.Config{MaxSessions: -1, KeepAlive: s.Detect, PingTimeout: s.Detect},
+	}
+}
+
+// handler accepts sessions and is the other end of each.
+type handler struct {
+	limits  *endpoint.Limits
+	seed    uint64
+	traffic context.Context // ends when nothing more is to begin
+	open    sync.WaitGroup
+	// account is what the server counts the bytes in that it holds of what came
+	// over TCP.
+	account atomic.Pointer[sessionstate.Budget]
+}
+
+// held is what the account has, 0 before the first request.
+func (h *handler) held() int64 {
+	if a := h.account.Load(); a != nil {
+		return a.Held()
+	}
+	return 0
+}
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if a := sessionstate.BudgetOf(r.Context()); a != nil && h.account.Load() == nil {
+		h.account.Store(a)
+	}
+	id, err := strconv.ParseUint(r.Header.Get(sessionField), 10, 64)
+	way := r.Header.Get(wayField)
+	if err != nil || way == "" {
+		http.NotFound(w, r)
+		return
+	}
+	s, err := negotiate.Upgrade(w, r, &transport.UpgradeOptions{Protocols: []string{"soak"}})
+	if err != nil {
+		return // the client is told, or its connection has ended
+	}
+	e := endpoint.New(s, id, way, true, h.limits, h.seed)
+	h.open.Add(2)
+	go func() { defer h.open.Done(); e.Serve(0, nil) }()    // ends with the session
+	go func() { defer h.open.Done(); e.Drive(h.traffic) }() // ends with the session or the traffic
+}
+
+// wait waits for all sessions' ends.
+func (h *handler) wait(atMost time.Duration) {
+	done := make(chan struct{})
+	go func() { h.open.Wait(); close(done) }() // ends with them; what does not is found as left
+	select {
+	case <-done:
+	case <-time.After(atMost):
+	}
+}
+
+// warmUp has the runtime open what it keeps open.
+func warmUp() {
+	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
+		ln.Close()
+	}
+	rand.Read(make([]byte, 1))
+}
+
+// certificate makes one for loopback.
+func certificate() (*tls.Config, []byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	template := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "towpath soak"},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(48 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, der, nil
+}

@@ -1,0 +1,151 @@
+// Package report is what a soak, or a series of attacks, came to: as JSON, as
+// tables for a terminal, and as docs/soak.md.
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/towpath-go/towpath/e2e/soak/internal/ledger"
+)
+
+// Schema is the version of the JSON.
+const Schema = 1
+
+// A Report is what a run came to.
+type Report struct {
+	Schema      int                `json:"schema"`
+	Command     string             `json:"command"`
+	Begun       time.Time          `json:"begun"`
+	Machine     Machine            `json:"machine"`
+	Interrupted bool               `json:"interrupted,omitempty"`
+	Violations  []ledger.Violation `json:"violations"`
+	Withheld    int                `json:"violations_not_listed,omitempty"`
+	Soak        *Soak              `json:"soak,omitempty"`
+	Attacks     []Attack           `json:"attacks,omitempty"`
+}
+
+// A Machine is where it ran.
+type Machine struct {
+	Go         string `json:"go"`
+	System     string `json:"system"`
+	Processors int    `json:"processors"`
+	CPU        string `json:"cpu,omitempty"`
+	Memory     uint64 `json:"memory,omitempty"`
+	Kernel     string `json:"kernel,omitempty"`
+	Revision   string `json:"revision,omitempty"`
+	Race       bool   `json:"race,omitempty"`
+}
+
+// A Soak is one long run.
+type Soak struct {
+	Settings ledger.Settings  `json:"settings"`
+	Opening  time.Duration    `json:"opening"` // until every session had been open
+	Traffic  time.Duration    `json:"traffic"` // from then on
+	Ending   time.Duration    `json:"ending"`
+	Client   ledger.Counts    `json:"client"`
+	Server   ledger.Counts    `json:"server"`
+	Faults   map[string]int   `json:"faults"`
+	Ends     map[string]int64 `json:"ends"` // sessions by how they ended
+	Compared int64            `json:"compared"`
+	Memory   []Memory         `json:"memory"`
+	Left     []ledger.Left    `json:"left"`
+}
+
+// Memory is how the heap of one process behaved.
+type Memory struct {
+	Side    string          `json:"side"`
+	Samples []ledger.Sample `json:"samples"`
+	// Mean and Growth are of the heap in use, over the second half of the
+	// traffic: Growth is what the line that fits it best rises in that half.
+	Mean   float64 `json:"mean"`
+	Growth float64 `json:"growth"`
+	Bound  float64 `json:"bound"`
+	Judged int     `json:"judged"` // samples in the second half
+}
+
+// Flatness judges the samples taken between two times.
+func Flatness(side string, samples []ledger.Sample, from, to time.Duration) Memory {
+	m := Memory{Side: side, Samples: samples}
+	var n, sx, sy, sxx, sxy float64
+	for _, s := range samples {
+		if s.At < from || s.At > to {
+			continue
+		}
+		x, y := s.At.Seconds(), float64(s.HeapInUse)
+		n, sx, sy, sxx, sxy = n+1, sx+x, sy+y, sxx+x*x, sxy+x*y
+	}
+	m.Judged = int(n)
+	if n < 2 {
+		return m
+	}
+	m.Mean = sy / n
+	if d := n*sxx - sx*sx; d > 0 {
+		m.Growth = (n*sxy - sx*sy) / d * (to - from).Seconds()
+	}
+	m.Bound = max(flatShare*m.Mean, flatBytes)
+	return m
+}
+
+// The bound on Memory.Growth: a share of the mean, or so many bytes if that is
+// more.
+const (
+	flatShare = .05
+	flatBytes = 16 << 20
+)
+
+// An Attack is what a bystander felt of one attack.
+type Attack struct {
+	Name   string          `json:"name"`
+	What   string          `json:"what"`
+	Own    Comparison      `json:"own"`              // on a connection of its own
+	Pooled *Comparison     `json:"pooled,omitempty"` // a session beside others on a third connection
+	Phases int             `json:"phases"`           // of each kind, in turn
+	Each   time.Duration   `json:"each"`
+	Done   ledger.Attacked `json:"done"`
+	// VictimQuiet and VictimAttacked are the victim's CPU time per second.
+	VictimQuiet    float64 `json:"victim_quiet"`
+	VictimAttacked float64 `json:"victim_attacked"`
+	Broken         string  `json:"broken,omitempty"`
+	Held           bool    `json:"held"`
+	Note           string  `json:"note,omitempty"`
+}
+
+// A Comparison has latencies in milliseconds.
+type Comparison struct {
+	Quiet, Attacked Latency
+}
+
+// A Latency is a distribution, in milliseconds.
+type Latency struct {
+	N   int     `json:"n"`
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// Write writes r as JSON.
+func Write(w io.Writer, r Report) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "\t")
+	return e.Encode(r)
+}
+
+// Read reads a file that Write has written.
+func Read(path string) (Report, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Report{}, err
+	}
+	var r Report
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("%s: %w", path, err)
+	}
+	if r.Schema != Schema {
+		return r, fmt.Errorf("%s has schema %d, not %d: run it again", path, r.Schema, Schema)
+	}
+	return r, nil
+}
