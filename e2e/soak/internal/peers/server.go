@@ -102,12 +102,17 @@ func (p *process) finish(before *watch.Start, log *endpoint.Log, held func() int
 // clients of a soak come from one.
 func newServer(s ledger.Settings, tlsConf *tls.Config, h http.Handler) *negotiate.Server {
 	return &negotiate.Server{
-		TLSConfig:   tlsConf,
-		Handler:     h,
-		Config:      sessionConfig(),
-		QUICConfig:  quicConfig(s),
-		SessionRate: -1,
-		MaxMemory:   4 << 30,
+		TLSConfig:                tlsConf,
+		Handler:                  h,
+		Config:                   sessionConfig(),
+		QUICConfig:               quicConfig(s),
+		MaxConnections:           -1,
+		MaxConnectionsPerAddress: -1,
+		ConnectionRate:           -1,
+		MaxSessions:              -1,
+		MaxSessionsPerAddress:    -1,
+		SessionRate:              -1,
+		MaxMemory:                4 << 30,
 		H2: &h2wt.Config{MaxSessions: slack * pooledH2, MaxConcurrentStreams: 2*slack*pooledH2 + 50,
 			KeepAlive: s.Detect, PingTimeout: s.Detect},
 		H3: &h3wt.Config{MaxSessions: slack * pooledH3, SessionRate: -1},
