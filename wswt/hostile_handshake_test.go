@@ -184,6 +184,7 @@ func TestHostileOpening(t *testing.T) {
 				hs.Close()
 				<-served
 				srv.Close()
+				time.Sleep(2 * time.Second) // the scripts end at their next byte
 			})
 			m.End(nil)
 		})
@@ -354,6 +355,7 @@ func TestHostileServers(t *testing.T) {
 					t.Errorf("%v after %v", err, d)
 				}
 				server.Close()
+				time.Sleep(2 * time.Second) // the script ends at its next byte
 			})
 			if err == nil {
 				t.Error("Dial succeeded")
