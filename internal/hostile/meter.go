@@ -16,7 +16,7 @@ const Attribute = "towpath-attack"
 type Attack struct {
 	// Name says what the peer does, in a few words: "rapid reset".
 	Name string
-	// Victim is the part that is attacked: "h2", "h3", "ws", "page" or "server".
+	// Victim is the part that is attacked: "h2", "h3", "ws", "session", "page" or "server".
 	Victim string
 	// Bytes and Goroutines bound what the victim may have more than before the
 	// attack. Each test says next to them which documented limits they are the

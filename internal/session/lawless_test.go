@@ -11,12 +11,12 @@ import (
 	"github.com/towpath-go/towpath/transport"
 )
 
-// A hostile is a peer that keeps to no draft for long: it sends capsules of both
+// A lawless is a peer that keeps to no draft for long: it sends capsules of both
 // readings for streams of both sides, in any order and split anywhere, as a program
 // of bytes says, while the application does what it may. Most of the time it
 // leaves out what would end the session at once. Whatever comes, the accounts
 // of the session stay right until it ends, and nothing is held after that.
-type hostile struct {
+type lawless struct {
 	*tester
 	program []byte
 	pending []byte           // encoded, and not given to the session
@@ -31,7 +31,7 @@ type hostile struct {
 	limits  [2]uint64 // on live streams of the peer, by kind
 }
 
-func (h *hostile) next() int {
+func (h *lawless) next() int {
 	if len(h.program) == 0 {
 		return 0
 	}
@@ -41,14 +41,14 @@ func (h *hostile) next() int {
 }
 
 // pattern is the byte at an offset of a stream.
-func (h *hostile) pattern(id uint64, offset int) byte { return byte(int(id)*31 + offset*7) }
+func (h *lawless) pattern(id uint64, offset int) byte { return byte(int(id)*31 + offset*7) }
 
-func (h *hostile) alive() bool { return context.Cause(h.s.Context()) == nil }
+func (h *lawless) alive() bool { return context.Cause(h.s.Context()) == nil }
 
-func (h *hostile) say(c any) { h.pending = append(h.pending, h.encode(c)...) }
+func (h *lawless) say(c any) { h.pending = append(h.pending, h.encode(c)...) }
 
 // raised returns a limit, which is higher than all before if it is to be.
-func (h *hostile) raised(higher bool, by uint64) uint64 {
+func (h *lawless) raised(higher bool, by uint64) uint64 {
 	if higher {
 		h.highest += by
 		return h.highest
@@ -58,7 +58,7 @@ func (h *hostile) raised(higher bool, by uint64) uint64 {
 
 // fatal reports whether a capsule on a stream, with n bytes of data, is likely to
 // end the session.
-func (h *hostile) fatal(id uint64, n int, receives bool) bool {
+func (h *lawless) fatal(id uint64, n int, receives bool) bool {
 	s := h.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +77,7 @@ func (h *hostile) fatal(id uint64, n int, receives bool) bool {
 	return uint64(n) > most
 }
 
-func (h *hostile) capsule() {
+func (h *lawless) capsule() {
 	id, arg, how := uint64(h.next()%24), h.next(), h.next()
 	what, wary, n := how%12, h.next()%64 != 0, 0
 	if what < 5 {
@@ -120,7 +120,7 @@ func (h *hostile) capsule() {
 	}
 }
 
-func (h *hostile) step() {
+func (h *lawless) step() {
 	op, arg := h.next(), h.next()
 	var st *stream
 	if len(h.streams) > 0 {
@@ -180,7 +180,7 @@ func (h *hostile) step() {
 
 // receive reads, and checks that what is read is what was said, from its start,
 // each byte once.
-func (h *hostile) receive(st *stream, size int) bool {
+func (h *lawless) receive(st *stream, size int) bool {
 	p := make([]byte, size)
 	n, _, _ := st.tryRead(p)
 	for _, b := range p[:n] {
@@ -193,7 +193,7 @@ func (h *hostile) receive(st *stream, size int) bool {
 }
 
 // check compares the accounts of a session that lives.
-func (h *hostile) check() {
+func (h *lawless) check() {
 	s := h.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,7 +237,7 @@ func (h *hostile) check() {
 	}
 }
 
-func (h *hostile) run() {
+func (h *lawless) run() {
 	for len(h.program) > 0 && h.alive() {
 		h.step()
 		h.check()
@@ -272,7 +272,7 @@ func sufferHostile(t *testing.T, program []byte) {
 		InitialStreamWindow: 15, MaxStreamWindow: 60, InitialSessionWindow: 120, MaxSessionWindow: 240, StreamSendBuffer: 64,
 	}
 	bubble(t, func(t *tester) {
-		h := &hostile{
+		h := &lawless{
 			highest: 100, ends: how>>6&1 == 1,
 			tester: t, program: program,
 			said: map[uint64]int{}, read: map[uint64]int{}, given: map[*stream]bool{}, over: map[uint64]bool{},
