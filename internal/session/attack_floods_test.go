@@ -195,7 +195,7 @@ func TestHostileDribble(t *testing.T) {
 			most: 200_000, cost: 50_000,
 		}.run(t)
 	})
-	t.Run("DS-17 H2-108 streams of one byte each", func(t *testing.T) {
+	t.Run("DS-17 streams of one byte each", func(t *testing.T) {
 		attack{
 			Attack: hostile.Attack{Name: "millions of streams of one byte", Reaction: "none: each is accepted, read and forgotten"},
 			frame: func(b []byte, i int) []byte {
@@ -220,7 +220,7 @@ func TestHostileLengths(t *testing.T) {
 		capsule.TypeDataBlocked, capsule.TypeStreamDataBlocked, capsule.TypeStreamsBlockedBidi, capsule.TypeStreamsBlockedUni,
 		capsule.TypeCloseSession, capsule.TypeDrainSession, 0x1234,
 	}
-	t.Run("DS-17 H2-104 every type", func(t *testing.T) {
+	t.Run("DS-17 every type", func(t *testing.T) {
 		rest := make([]byte, 32<<10) // more than any buffer of a capsule
 		m := hostile.Start(t, hostile.Attack{
 			Name: "huge declared length of a capsule", Victim: "session", Bytes: 2*32<<10 + small,
