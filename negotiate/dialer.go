@@ -82,7 +82,8 @@ type Dialer struct {
 	// code that must not explore the network by them. The Report has the detail.
 	OpaqueErrors bool
 
-	// Monitor is told of dials, connections and sessions; nil means nobody. See
+	// Monitor is told of dials, and those of H2, H3 and WS that name none tell it
+	// of their connections and sessions; nil means nobody. See
 	// docs/watching.md.
 	Monitor transport.Monitor
 	// Logger receives one record per Dial and per finding about UDP, at level
@@ -232,7 +233,8 @@ func (d *Dialer) Dial(ctx context.Context, rawURL string, opts *transport.DialOp
 	s, err := d.dial(ctx, rawURL, d.options(opts), report)
 	report.Elapsed = time.Since(began)
 	report.Err = err
-	d.logDial(report)
+	d.logDial(ctx, report)
+	d.tell(ctx, report)
 	if err != nil && d.OpaqueErrors {
 		err = ErrConnectFailed
 	}
@@ -356,6 +358,7 @@ func (j *job) chooseWays() error {
 	if p != nil {
 		j.proxy = p
 		j.report.Proxy = p.Redacted()
+		j.report.byProxy = j.h3
 		j.h3 = false // HTTP/3 does not pass a proxy, and going round it is not ours to decide
 	}
 	if j.opts.RequireUnreliable {

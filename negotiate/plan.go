@@ -301,7 +301,7 @@ func (j *job) spawnProbe(ctx context.Context) bool {
 			t.Probed(j.target.key(), res.err)
 		}
 		if d.Logger != nil {
-			d.Logger.Debug("UDP probed", "server", j.target.key(), "err", res.err)
+			d.Logger.Debug("UDP probed", "server", j.target.key(), "error", res.err)
 		}
 	})
 }

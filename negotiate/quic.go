@@ -72,6 +72,9 @@ func (j *job) h3Config() *h3wt.Config {
 		c = *j.d.H3
 	}
 	c.Session = cmp.Or(c.Session, j.sessionConfig())
+	if c.Monitor == nil {
+		c.Monitor = j.d.Monitor
+	}
 	if !j.d.Pool {
 		c.MaxSessions = 1
 	}

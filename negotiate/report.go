@@ -141,6 +141,8 @@ type Report struct {
 	// Err is the error that Dial returned, with all its detail even if
 	// Dialer.OpaqueErrors hid it; nil if there is a session.
 	Err error
+
+	byProxy bool // HTTP/3 was left out for the proxy
 }
 
 // String returns the report as lines for a terminal, without a final newline.

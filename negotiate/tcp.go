@@ -97,6 +97,9 @@ func (j *job) h2Config(handshake time.Duration) *h2wt.Config {
 		c = *j.d.H2
 	}
 	c.Session = cmp.Or(c.Session, j.sessionConfig())
+	if c.Monitor == nil {
+		c.Monitor = j.d.Monitor
+	}
 	if c.PrefaceTimeout == 0 && j.ws {
 		// Something that chooses HTTP/2 and then does not speak it would take
 		// all the time there is for the next rung.

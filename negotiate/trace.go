@@ -21,20 +21,24 @@ type Trace struct {
 }
 
 // logDial says how a Dial went.
-func (d *Dialer) logDial(r *Report) {
+func (d *Dialer) logDial(ctx context.Context, r *Report) {
 	if d.Logger == nil || !d.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
 	attrs := []slog.Attr{
 		slog.String("transport", r.Winner.String()),
+		slog.String("outcome", r.outcome(ctx.Err())),
 		slog.Duration("elapsed", r.Elapsed),
 		slog.String("memory", r.Memory.String()),
 	}
+	for _, f := range r.Fallbacks() {
+		attrs = append(attrs, slog.String("fallback_"+f.Protocol.String(), f.Reason))
+	}
 	for _, a := range r.Attempts {
-		attrs = append(attrs, slog.String(a.Name(), a.describe()))
+		attrs = append(attrs, slog.String(a.Protocol.String()+"_"+a.Network, a.describe()))
 	}
 	if r.Err != nil {
-		attrs = append(attrs, slog.Any("err", r.Err))
+		attrs = append(attrs, slog.Any("error", r.Err))
 	}
 	d.Logger.LogAttrs(context.Background(), slog.LevelDebug, "dial", attrs...)
 }

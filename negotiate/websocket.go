@@ -81,6 +81,9 @@ func (j *job) wsConfig() *wswt.Config {
 		c = *j.d.WS
 	}
 	c.Session = cmp.Or(c.Session, j.opts.Config)
+	if c.Monitor == nil {
+		c.Monitor = j.d.Monitor
+	}
 	return &c
 }
 
