@@ -78,7 +78,7 @@ var rooms = []room{
 			"github.com/quic-go/quic-go/...", "golang.org/x/net/...", "golang.org/x/sys/..."},
 		tests: []string{"internal/hostile", "internal/delivery", "transport/transporttest", "capsule", "internal/h2test", "internal/memconn", "internal/testcert"}},
 	{name: "web/suite/server", imports: []string{"transport", "negotiate"}}, // a command of the tests of web
-	{name: "cmd/towpath", imports: []string{"transport", "negotiate", "github.com/alecthomas/kong"},
+	{name: "cmd/towpath", imports: []string{"transport", "negotiate", "h2wt", "metrics", "qlog", "github.com/alecthomas/kong"},
 		tests: []string{"internal/memconn", "internal/testcert"}},
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -129,4 +130,19 @@ func transports(names []string) ([]transport.Protocol, error) {
 		}
 	}
 	return ps, nil
+}
+
+// checkProtocols finds names that no handshake can carry.
+func checkProtocols(names []string) error {
+	for i, n := range names {
+		switch {
+		case n == "" || len(n) > 512:
+			return usagef("--protocol %q: a name has 1 to 512 characters", n)
+		case strings.ContainsFunc(n, func(r rune) bool { return r < ' ' || r > '~' }):
+			return usagef("--protocol %q: a name has printable ASCII characters only", n)
+		case slices.Contains(names[:i], n):
+			return usagef("--protocol %q is there twice: name each once", n)
+		}
+	}
+	return nil
 }

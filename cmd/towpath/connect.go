@@ -20,8 +20,10 @@ type connectCmd struct {
 	Datagram  bool          `help:"Send each line as a datagram, and print each datagram as a line." xor:"mode"`
 	Transport string        `help:"Transport: auto, h3, h2 or ws. Default: ${default}, which finds the open one." default:"auto" enum:"auto,h3,h2,ws" placeholder:"NAME"`
 	Origin    string        `help:"Send this Origin, as a web page would." placeholder:"ORIGIN"`
+	Protocol  []string      `help:"Offer this application protocol, the best one first. May be repeated." placeholder:"NAME" sep:"none"`
 	Wait      time.Duration `help:"With --uni and --datagram: how long to wait for more after the end of input. Default: ${default}." default:"1s" placeholder:"TIME"`
 	Timeout   time.Duration `help:"How long connecting may take. Default: ${default}." default:"10s" placeholder:"TIME"`
+	Qlog      string        `help:"Write the events of the session to a file in this directory." placeholder:"DIR"`
 	Verbose   bool          `short:"v" help:"Report on standard error how the connection was made."`
 	trustFlags
 }
@@ -30,7 +32,9 @@ type connectCmd struct {
 func (*connectCmd) Help() string {
 	return `Standard input goes to the server, what comes back goes to standard output. It
 ends when both have ended. With -v the last line of the report is
-  connected transport=h3 ms=N`
+  connected transport=h3 ms=N
+and with --protocol it says what the server took, "" for none:
+  connected transport=h3 ms=N protocol="NAME"`
 }
 
 // Run connects.
@@ -41,20 +45,31 @@ func (c *connectCmd) Run(ctx context.Context, io streams) error {
 	if c.Timeout <= 0 || c.Wait < 0 {
 		return usagef("--timeout must be above 0 and --wait not below: write 10s, or 500ms")
 	}
+	if err := checkProtocols(c.Protocol); err != nil {
+		return err
+	}
 	d, err := c.dialer()
 	if err != nil {
 		return err
 	}
 	defer d.Close()
 	d.Timeout = c.Timeout
+	log, err := openQlog(c.Qlog, io)
+	if err != nil {
+		return err
+	}
+	if log != nil {
+		d.Config = &transport.Config{Qlog: log}
+		defer log.wait(qlogTime)
+	}
 	if c.Transport != "auto" {
 		if d.Transports, err = transports([]string{c.Transport}); err != nil {
 			return err
 		}
 	}
-	s, report, err := d.Dial(ctx, c.URL, &transport.DialOptions{Origin: c.Origin})
+	s, report, err := d.Dial(ctx, c.URL, &transport.DialOptions{Origin: c.Origin, Protocols: c.Protocol})
 	if c.Verbose {
-		printReport(io, report)
+		c.printReport(io, report, s)
 	}
 	if err != nil {
 		return explain(err)
@@ -79,11 +94,17 @@ func (c *connectCmd) Run(ctx context.Context, io streams) error {
 	return sessionEnd(err)
 }
 
-func printReport(io streams, r *negotiate.Report) {
+// printReport tells how the session s was made, which is nil if none was.
+func (c *connectCmd) printReport(io streams, r *negotiate.Report, s transport.Session) {
 	fmt.Fprintln(io.err, r)
-	if r.Winner != transport.ProtocolUnknown {
-		fmt.Fprintf(io.err, "connected transport=%s ms=%d\n", r.Winner, int64(math.Round(float64(r.Elapsed)/float64(time.Millisecond))))
+	if s == nil {
+		return
 	}
+	line := fmt.Sprintf("connected transport=%s ms=%d", r.Winner, int64(math.Round(float64(r.Elapsed)/float64(time.Millisecond))))
+	if len(c.Protocol) > 0 {
+		line += fmt.Sprintf(" protocol=%q", s.Info().ApplicationProtocol)
+	}
+	fmt.Fprintln(io.err, line)
 }
 
 // sessionEnd makes a clean end of the session none of an error.

@@ -133,6 +133,12 @@ func start(t *testing.T, args ...string) *served {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	return newServed(t, cmd, out)
+}
+
+// newServed reads the first line of a server that was started.
+func newServed(t *testing.T, cmd *exec.Cmd, out io.Reader) *served {
+	t.Helper()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -192,12 +198,24 @@ func TestUsage(t *testing.T) {
 		{"serve --addr 127.0.0.1:0 --origin [", 2, "*.example.com"},
 		{"serve --cert " + cert.cert, 2, "--key"},
 		{"serve --key " + cert.key, 2, "--cert"},
+		{"serve --metrics 9464", 2, "write 127.0.0.1:9464"},
+		{"serve --metrics 127.0.0.1:x", 2, "--metrics \"127.0.0.1:x\": the port"},
+		{"serve --max-sessions 0", 2, "at least 1"},
+		{"serve --max-sessions-per-address=-5", 2, "--max-sessions-per-address -5 must be at least 1"},
+		{"serve --session-rate fast", 2, "--session-rate"},
+		{"serve --protocol=", 2, "1 to 512"},
+		{"serve --protocol a --protocol a", 2, "twice"},
+		{"connect --protocol \x01 https://example.com/", 2, "printable ASCII"},
+		{"connect --protocol= https://example.com/", 2, "1 to 512"},
 
 		{"serve --addr 127.0.0.1:0 --cert /does/not/exist --key " + cert.key, 1, "no file /does/not/exist"},
 		{"serve --addr 127.0.0.1:0 --cert " + text + " --key " + cert.key, 1, "PEM"},
 		{"serve --addr 127.0.0.1:0 --cert " + cert.cert + " --key " + cert.cert, 1, "PEM"},
 		{"serve --addr 127.0.0.1:0 --root /does/not/exist", 1, "no directory /does/not/exist"},
-		{"serve --addr " + taken.Addr().String(), 1, "is in use: choose another port"},
+		{"serve --addr " + taken.Addr().String(), 1, "is in use: choose another port with --addr"},
+		{"serve --addr 127.0.0.1:0 --metrics " + taken.Addr().String(), 1, "is in use: choose another port with --metrics"},
+		{"serve --addr 127.0.0.1:0 --qlog " + text, 1, "--qlog: no files can be made in"},
+		{"connect --qlog " + text + " https://127.0.0.1:1/", 1, "--qlog: no files can be made in"},
 		{"connect --ca /does/not/exist https://127.0.0.1:1/", 1, "no file /does/not/exist"},
 		{"connect --ca " + text + " https://127.0.0.1:1/", 1, "no PEM certificate"},
 		{"connect https://127.0.0.1:1/", 1, "no way to 127.0.0.1:1 is open"},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/towpath-go/towpath/negotiate"
@@ -22,6 +23,7 @@ type resources struct {
 	static  http.Handler // nil: 404, but for the page
 	page    *page        // nil: none
 	logger  *slog.Logger // nil: silence
+	open    atomic.Int64 // sessions
 }
 
 // newResources makes the handler; root may be empty.
@@ -88,6 +90,8 @@ func (h *resources) session(w http.ResponseWriter, r *http.Request, badQuery err
 		}
 		return
 	}
+	h.open.Add(1)
+	context.AfterFunc(s.Context(), func() { h.open.Add(-1) })
 	go f(s) // ends with the session
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -12,10 +11,11 @@ import (
 	"net"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/towpath-go/towpath/h2wt"
 	"github.com/towpath-go/towpath/negotiate"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -30,7 +30,15 @@ type serveCmd struct {
 	Transport []string `help:"Transports to serve: h3, h2, ws. May be repeated. Default: all." placeholder:"NAME"`
 	Root      string   `help:"Serve the static files of this directory, instead of the page." placeholder:"DIR"`
 	Origin    []string `help:"Also accept sessions from web pages of this origin: HOST:PORT, or SCHEME://HOST:PORT, with * as a wildcard. * alone accepts every one, null too. May be repeated." placeholder:"PATTERN"`
-	Verbose   bool     `short:"v" help:"Log events on standard error."`
+	Protocol  []string `help:"Speak this application protocol with clients that offer it. May be repeated." placeholder:"NAME" sep:"none"`
+
+	MaxSessions           int `help:"Sessions at once. Default: ${default}." default:"20000" placeholder:"N"`
+	MaxSessionsPerAddress int `help:"Sessions at once of one client address. Default: ${default}." default:"4000" placeholder:"N"`
+	SessionRate           int `help:"New sessions per second of one client address; twice as many at once. Default: ${default}." default:"1000" placeholder:"N"`
+
+	Metrics string `help:"Serve metrics for Prometheus (OpenMetrics) at http://HOST:PORT/metrics." placeholder:"HOST:PORT"`
+	Qlog    string `help:"Write the events of each session to a file in this directory." placeholder:"DIR"`
+	Verbose bool   `short:"v" help:"Log events on standard error."`
 }
 
 // Help is shown by serve --help.
@@ -50,29 +58,18 @@ Resources:
                          connect --uni prints them
 
 The first line printed is for programs:
-  listening addr=HOST:PORT cert-sha256=HEX transports=h3,h2,ws`
+  listening addr=HOST:PORT cert-sha256=HEX transports=h3,h2,ws
+and with --metrics there is a line
+  metrics http://HOST:PORT/metrics
+
+Ctrl-C asks clients to end their sessions and waits up to 5 s for that.`
 }
 
 // Run serves until a signal comes.
 func (c *serveCmd) Run(ctx context.Context, io streams) error {
-	if c.Transport != nil && len(c.Transport) == 0 {
-		return usagef("--transport is empty: use h3, h2 or ws, or leave it out for all")
-	}
-	ps, err := transports(c.Transport)
+	ps, names, host, err := c.check()
 	if err != nil {
 		return err
-	}
-	host, err := c.checkAddr()
-	if err != nil {
-		return err
-	}
-	if (c.Cert == "") != (c.Key == "") {
-		return usagef("--cert and --key belong together: give both, or none for a self-signed certificate")
-	}
-	for _, p := range c.Origin {
-		if _, err := path.Match(p, ""); err != nil || p == "" {
-			return usagef("--origin %q is no pattern: write HOST:PORT, *.example.com, or *", p)
-		}
 	}
 	var cert tls.Certificate
 	if c.Cert != "" {
@@ -90,11 +87,8 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 	case err != nil:
 		return fmt.Errorf("--root: %w", err)
 	}
+	h.upgrade.Protocols = c.Protocol
 	hash := negotiate.CertificateHash(cert.Certificate[0])
-	names := c.Transport
-	if len(names) == 0 {
-		names = []string{"h3", "h2", "ws"}
-	}
 	if c.Root == "" {
 		settings := pageSettings{Transports: names}
 		if c.Cert == "" {
@@ -106,18 +100,37 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 		}
 	}
 	srv := &negotiate.Server{
-		TLSConfig:  &tls.Config{Certificates: []tls.Certificate{cert}},
-		Handler:    h,
-		Transports: ps,
-		Logger:     verboseLogger(io.err, c.Verbose),
+		TLSConfig:             &tls.Config{Certificates: []tls.Certificate{cert}},
+		Handler:               h,
+		Transports:            ps,
+		MaxSessions:           c.MaxSessions,
+		MaxSessionsPerAddress: c.MaxSessionsPerAddress,
+		SessionRate:           c.SessionRate,
+		// A WebSocket has a connection of its own.
+		MaxConnections:           max(c.MaxSessions, h2wt.DefaultMaxConnections),
+		MaxConnectionsPerAddress: max(c.MaxSessionsPerAddress, h2wt.DefaultMaxConnectionsPerAddress),
+		Logger:                   verboseLogger(io.err, c.Verbose),
 	}
 	h.logger = srv.Logger
-	if srv.Logger != nil {
-		srv.Config = &transport.Config{Logger: srv.Logger}
+	srv.Config = &transport.Config{Logger: srv.Logger}
+	log, err := openQlog(c.Qlog, io)
+	if err != nil {
+		return err
+	}
+	if log != nil {
+		srv.Config.Qlog = log
+		defer log.wait(qlogTime)
+	}
+	var watch net.Listener
+	if c.Metrics != "" {
+		if watch, err = net.Listen("tcp", c.Metrics); err != nil {
+			return explainListen("--metrics", c.Metrics, err)
+		}
+		defer serveMetrics(srv, watch)()
 	}
 	ln, pc, err := negotiate.Listen(c.Addr, ps...)
 	if err != nil {
-		return explainListen(c.Addr, err)
+		return explainListen("--addr", c.Addr, err)
 	}
 	var addr net.Addr
 	if ln != nil {
@@ -130,24 +143,30 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 		fmt.Fprintf(io.out, "self-signed certificate, valid until %s, SHA-256 in base64: %s\n",
 			cert.Leaf.NotAfter.Format(time.DateTime), base64.StdEncoding.EncodeToString(hash[:]))
 	}
-	switch {
-	case h.page == nil:
-	case ln == nil:
-		fmt.Fprintln(io.out, "a browser cannot open the page at /: it asks over TCP first, so serve h2 or ws as well")
-	default:
-		fmt.Fprintf(io.out, "open https://%s/ in a browser\n", browsable(addr, c.Cert != "", cert.Leaf))
+	if h.page != nil {
+		fmt.Fprintln(io.out, pageLine(ps, browsable(addr, c.Cert != "", cert.Leaf)))
 	}
 	if c.Cert == "" {
 		fmt.Fprintf(io.out, "try: towpath connect -v --cert-hash %s https://%s/echo\n", hex.EncodeToString(hash[:]), reachable(addr))
 	}
+	if watch != nil {
+		printMetrics(io, watch.Addr())
+	}
+	return c.serve(ctx, io, srv, h, ln, pc)
+}
 
+// serve serves until ctx ends, and then ends gracefully.
+func (c *serveCmd) serve(ctx context.Context, io streams, srv *negotiate.Server, h *resources, ln net.Listener, pc net.PacketConn) error {
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		sctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 		defer cancel()
-		stopped <- srv.Shutdown(sctx)
+		told := tellOfWaiting(io, h)
+		err := srv.Shutdown(sctx)
+		told(sctx.Err() != nil)
+		stopped <- err
 	})
-	err = srv.Serve(ln, pc)
+	err := srv.Serve(ln, pc)
 	if !stop() {
 		// Sessions that do not end in time are closed; that is a success too.
 		if serr := <-stopped; serr != nil && !errors.Is(serr, context.DeadlineExceeded) {
@@ -160,58 +179,99 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 	return err
 }
 
-// checkAddr returns the host of --addr.
-func (c *serveCmd) checkAddr() (host string, err error) {
-	host, port, err := net.SplitHostPort(c.Addr)
-	if err != nil {
-		return "", usagef("--addr %q is not HOST:PORT: write 127.0.0.1:4433, or :4433 for all interfaces", c.Addr)
-	}
-	if _, err := net.LookupPort("tcp", port); err != nil || port == "" {
-		return "", usagef("--addr %q: the port must be a number from 0 to 65535", c.Addr)
-	}
-	return host, nil
-}
+// waitingSilence is how long an end may take without a word.
+const waitingSilence = 200 * time.Millisecond
 
-// explainListen says what can be done about a socket that cannot be had.
-func explainListen(addr string, err error) error {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s is in use: choose another port with --addr, 0 takes any free one", addr)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("no permission to listen on %s: choose a port from 1024 up with --addr", addr)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%s is not an address of this machine: choose another with --addr", addr)
-	}
-	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return fmt.Errorf("--addr: the name %s has no address", dns.Name)
-	}
-	return err
-}
-
-// reachable is an address to dial for one to listen on.
-func reachable(a net.Addr) string {
-	host, port, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return a.String()
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "localhost"
-	}
-	return net.JoinHostPort(host, port)
-}
-
-// browsable is where a browser finds the page. A certificate that a CA made is
-// for names, and an address is seldom among them.
-func browsable(a net.Addr, ca bool, leaf *x509.Certificate) string {
-	at := reachable(a)
-	host, port, err := net.SplitHostPort(at)
-	if err != nil || !ca || leaf.VerifyHostname(host) == nil {
-		return at
-	}
-	for _, name := range leaf.DNSNames {
-		if !strings.Contains(name, "*") {
-			return net.JoinHostPort(name, port)
+// tellOfWaiting says what the end of a server waits for, unless it is quick. The
+// function that it returns is called at the end, with whether time ran out.
+func tellOfWaiting(io streams, h *resources) (ended func(late bool)) {
+	t := time.AfterFunc(waitingSilence, func() {
+		what := "connections"
+		if n := h.open.Load(); n > 0 {
+			what = count(n, "session")
+		}
+		fmt.Fprintf(io.err, "towpath: waiting up to %v for %s to end; Ctrl-C again ends at once\n", shutdownTime, what)
+	})
+	open := h.open.Load() // those who stay to the end are among them
+	return func(late bool) {
+		if t.Stop(); late && open > 0 {
+			fmt.Fprintln(io.err, "towpath: sessions that had not ended were closed")
 		}
 	}
-	return at
+}
+
+// count is a number of things.
+func count(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// check finds the mistakes in the flags. Names are the transports' names.
+func (c *serveCmd) check() (ps []transport.Protocol, names []string, host string, err error) {
+	fail := func(err error) ([]transport.Protocol, []string, string, error) { return nil, nil, "", err }
+	if c.Transport != nil && len(c.Transport) == 0 {
+		return fail(usagef("--transport is empty: use h3, h2 or ws, or leave it out for all"))
+	}
+	for _, n := range c.Transport {
+		if !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	if ps, err = transports(names); err != nil {
+		return fail(err)
+	}
+	if len(names) == 0 {
+		names = []string{"h3", "h2", "ws"}
+	}
+	if host, err = checkAddr("--addr", c.Addr, "127.0.0.1:4433, or :4433 for all interfaces"); err != nil {
+		return fail(err)
+	}
+	if c.Metrics != "" {
+		if _, err = checkAddr("--metrics", c.Metrics, "127.0.0.1:9464"); err != nil {
+			return fail(err)
+		}
+	}
+	if (c.Cert == "") != (c.Key == "") {
+		return fail(usagef("--cert and --key belong together: give both, or none for a self-signed certificate"))
+	}
+	for _, p := range c.Origin {
+		if _, err := path.Match(p, ""); err != nil || p == "" {
+			return fail(usagef("--origin %q is no pattern: write HOST:PORT, *.example.com, or *", p))
+		}
+	}
+	if err = checkProtocols(c.Protocol); err != nil {
+		return fail(err)
+	}
+	for _, l := range []struct {
+		flag  string
+		value int
+	}{
+		{"--max-sessions", c.MaxSessions},
+		{"--max-sessions-per-address", c.MaxSessionsPerAddress},
+		{"--session-rate", c.SessionRate},
+	} {
+		if l.value < 1 {
+			return fail(usagef("%s %d must be at least 1: leave it out for the default", l.flag, l.value))
+		}
+	}
+	return ps, names, host, nil
+}
+
+// pageLine tells of the page. A browser asks for it over TCP first, and has
+// sessions over HTTP/3 and WebSocket.
+func pageLine(ps []transport.Protocol, at string) string {
+	tcp, session := ps == nil, ps == nil
+	for _, p := range ps {
+		tcp = tcp || p != transport.HTTP3
+		session = session || p != transport.HTTP2
+	}
+	switch {
+	case !tcp:
+		return "a browser cannot open the page at /: it asks over TCP first, so serve h2 or ws as well"
+	case !session:
+		return fmt.Sprintf("the page https://%s/ opens in a browser but cannot connect: browsers need h3 or ws, so serve one as well", at)
+	}
+	return fmt.Sprintf("open https://%s/ in a browser", at)
 }

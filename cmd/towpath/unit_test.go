@@ -164,7 +164,7 @@ func TestExplain(t *testing.T) {
 		syscall.EADDRINUSE: "in use", syscall.EACCES: "no permission", syscall.EADDRNOTAVAIL: "not an address of this machine",
 		&net.DNSError{Name: "nowhere"}: "nowhere has no address", errOther: "other",
 	} {
-		if got := explainListen("a:1", err); !strings.Contains(got.Error(), says) {
+		if got := explainListen("--addr", "a:1", err); !strings.Contains(got.Error(), says) {
 			t.Errorf("%v: %q lacks %q", err, got, says)
 		}
 	}
