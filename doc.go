@@ -10,6 +10,7 @@
 //	h2wt        WebTransport over HTTP/2, for programs that want only that
 //	h3wt        WebTransport over HTTP/3, for programs that want only that
 //	wswt        the same sessions over WebSocket, for programs that want only that
+//	metrics     counts what servers and dialers do, for monitoring systems
 //	capsule     the capsule codec of both drafts, without I/O
 //
 // Package transport/transporttest is the conformance suite, for programs that
