@@ -51,14 +51,24 @@
 //
 // # Bounds
 //
-// What a client can make a server hold, per session: its request's header, which
-// http.Server.MaxHeaderBytes bounds and Info keeps; the bytes counted by
-// Config.MaxConnectionMemory and MaxServerMemory; the state that package
-// internal/session documents; 512 bytes to read from, and 16 KiB more while a long
-// frame comes in; 17 KiB while something is being written. Nothing is sized by a
-// length from the peer: a frame is judged by its header, and its payload is passed
-// on as it comes. Of pings only the newest is answered. Control frames, empty ones
-// and short fragments are budgeted: 1,000 at once and 100 a second, more for data.
+// A Server has Config.MaxSessions, and of each client address
+// MaxSessionsPerAddress and SessionRate; behind a proxy that ends TLS all clients
+// have its address, so that there is no bound for each. Requests before that are
+// the http.Server's: give it a ReadHeaderTimeout and MaxHeaderBytes, as package
+// negotiate does.
+//
+// What a client can make a server hold, per session: the bytes counted by
+// Config.MaxConnectionMemory and MaxServerMemory, the request's header that Info
+// keeps among them; the state that package internal/session documents; 512 bytes to
+// read from, and 16 KiB more while a long frame comes in; 17 KiB while something is
+// being written. Nothing is sized by a length from the peer: a frame is judged by
+// its header, and its payload is passed on as it comes. Of pings only the newest is
+// answered. Control frames, empty ones and short fragments are budgeted: 1,000 at
+// once and 100 a second, more for data.
+//
+// Whoever runs into a bound is told by the status of the Close frame: 1009 for a
+// message that is too long, 1008 for everything else, capsules included. The
+// session's error and the Monitor name it: transport.ReachedLimit.
 //
 // A session that is idle holds about 13 KiB, goroutines included, besides what
 // crypto/tls does: about as much, and 22 KiB more once it has received a record of
