@@ -31,8 +31,9 @@
 //     too large).
 //   - The ways race up to the server's WebTransport settings. The first that is
 //     ready carries the session request. Another gets it too only if the first
-//     stays unanswered for max(1 s, 4 round trips); never more than two wait for
-//     an answer at a time.
+//     stays unanswered for max(1 s, 4 round trips). A server that takes its time
+//     may so be asked twice, and by WebSocket a third time, see below; the first
+//     acceptance counts, and later ones are closed with code 0.
 //   - What the server answers is returned: a status that is not 2xx, a refused
 //     certificate. Statuses 501 and 421, a refused stream, and a server without
 //     WebTransport lead to the other way.
@@ -41,7 +42,10 @@
 //     session (no WebTransport in the SETTINGS, none at all within max(3 s, 4 times
 //     the TLS handshake), or the CONNECT refused as above or reset) it gets a
 //     connection that offers HTTP/1.1 alone; if the server refuses that, a WebSocket
-//     over HTTP/2 (RFC 8441).
+//     over HTTP/2 (RFC 8441). So it does where the TLS handshake for HTTP/2 was cut
+//     off without a word, and beside a CONNECT that stays unanswered for max(3 s,
+//     12 round trips): something on the way may collect whole requests, and that
+//     one has no end.
 //   - What a server answers to a WebSocket may come from one that does not know what
 //     it was asked for. It counts once QUIC has failed, or has not come up within
 //     500 ms; then the [DialError] says what every way came to.
@@ -68,8 +72,9 @@
 // # Limits
 //
 // HTTP/3 does not pass proxies. A WebSocket carries one session: Dialer.Pool does
-// not hold for it. Something that takes the CONNECT and never answers holds a dial
-// up until its end: nothing tells it from a slow server. A session never moves from
-// one way to another: when its path breaks, dial again. Load balancers may lead the
-// UDP and the TCP of one client to different machines.
+// not hold for it. Something that takes every request and never answers holds a
+// dial up until its end: nothing tells it from a slow server. A session never moves
+// from one way to another: when its path breaks, dial again. Load balancers may lead
+// the UDP and the TCP of one client to different machines. docs/networks.md has what
+// each broken network comes to.
 package negotiate

@@ -7,8 +7,10 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/towpath-go/towpath/internal/memconn"
+	"github.com/towpath-go/towpath/internal/testcert"
 )
 
 // A middlebox ends the client's TLS with a certificate that the client trusts,
@@ -33,7 +35,23 @@ type middlebox struct {
 	silent bool
 	// answer, if set, is what it says to every request over HTTP/1.1.
 	answer string
+	// cert, if set, is its certificate, which the client does not trust.
+	cert *testcert.Cert
+	// hold says what it keeps to itself until that has ended.
+	hold held
+	// idle, if set, is how long a connection may be silent before it is closed.
+	idle time.Duration
 }
+
+// A held is what a middlebox buffers.
+type held uint8
+
+const (
+	holdNothing  held = iota
+	holdRequests      // whole requests: none has an end, so none leaves
+	holdUpload        // what follows the client's header
+	holdDownload      // what follows the server's header
+)
 
 // stand puts a middlebox before the world's TCP.
 func (w *world) stand(m middlebox) {
@@ -55,9 +73,36 @@ func (w *world) stand(m middlebox) {
 	}()
 }
 
+// An idleConn is closed when nothing passes for a while.
+type idleConn struct {
+	net.Conn
+	limit time.Duration
+	timer *time.Timer
+}
+
+func (c *idleConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.timer.Reset(c.limit)
+	return n, err
+}
+
+func (c *idleConn) Write(p []byte) (int, error) {
+	c.timer.Reset(c.limit)
+	return c.Conn.Write(p)
+}
+
 func (m *middlebox) carry(c net.Conn) {
 	defer c.Close()
-	conf := m.w.cert.ServerConfig()
+	if m.idle > 0 {
+		timer := time.AfterFunc(m.idle, func() { c.Close() })
+		defer timer.Stop()
+		c = &idleConn{c, m.idle, timer}
+	}
+	cert := m.w.cert
+	if m.cert != nil {
+		cert = m.cert
+	}
+	conf := cert.ServerConfig()
 	conf.NextProtos = m.alpn
 	if m.alert {
 		conf.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -102,14 +147,14 @@ func (m *middlebox) carry(c net.Conn) {
 		if proto == "h2" {
 			m.down(in, out)
 		} else {
-			io.Copy(in, out)
+			m.copyBody(in, out, holdDownload)
 		}
 		in.CloseWrite()
 	})
 	if proto == "h2" {
 		m.up(out, in)
 	} else {
-		io.Copy(out, in)
+		m.copyBody(out, in, holdUpload)
 	}
 	out.CloseWrite()
 	back.Wait()
@@ -117,18 +162,36 @@ func (m *middlebox) carry(c net.Conn) {
 
 // answerOnce reads the head of a request and answers it.
 func (m *middlebox) answerOnce(c net.Conn) {
-	var head []byte
+	if readHead(c) != nil {
+		io.WriteString(c, m.answer)
+	}
+}
+
+// readHead reads up to the empty line after a header; nil if that does not come.
+func readHead(c io.Reader) (head []byte) {
 	b := make([]byte, 1)
 	for !slices.Equal(head[max(len(head)-4, 0):], []byte("\r\n\r\n")) {
 		if _, err := c.Read(b); err != nil {
-			return
+			return nil
 		}
 		head = append(head, b...)
 	}
-	io.WriteString(c, m.answer)
+	return head
+}
+
+// copyBody copies a message over HTTP/1.1, its body perhaps when it has ended.
+func (m *middlebox) copyBody(dst io.Writer, src io.Reader, direction held) {
+	if m.hold != direction {
+		io.Copy(dst, src)
+		return
+	}
+	dst.Write(readHead(src))
+	body, _ := io.ReadAll(src)
+	dst.Write(body)
 }
 
 const (
+	frameData     = 0
 	frameHeaders  = 1
 	frameReset    = 3
 	frameSettings = 4
@@ -151,12 +214,34 @@ func resetFrame(code uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{0, 0, 4, frameReset, 0, 0, 0, 0, 1}, code)
 }
 
+// keeps buffers a frame of a body that is still to end, and returns the frames to
+// pass on now.
+func (m *middlebox) keeps(f []byte, direction held, kept *[]byte) []byte {
+	const endStream = 1
+	switch {
+	case m.hold == holdRequests && direction == holdUpload && (f[3] == frameData || f[3] == frameHeaders),
+		m.hold == direction && f[3] == frameData:
+	default:
+		return f
+	}
+	*kept = append(*kept, f...)
+	if f[4]&endStream == 0 {
+		return nil
+	}
+	f, *kept = *kept, nil
+	return f
+}
+
 // down passes the server's frames on, with the settings that it knows.
 func (m *middlebox) down(dst, src net.Conn) {
+	var body []byte
 	for {
 		f, err := frame(src)
 		if err != nil {
 			return
+		}
+		if f = m.keeps(f, holdDownload, &body); f == nil {
+			continue
 		}
 		if f[3] == frameSettings && f[4] == 0 && m.settings != nil {
 			kept := slices.Clone(f[:9])
@@ -182,10 +267,14 @@ func (m *middlebox) up(dst, src net.Conn) {
 		return
 	}
 	dst.Write(preface)
+	var body []byte
 	for {
 		f, err := frame(src)
 		if err != nil {
 			return
+		}
+		if f = m.keeps(f, holdUpload, &body); f == nil {
+			continue
 		}
 		if f[3] == frameHeaders && m.onConnect != nil {
 			if len(m.onConnect) == 0 {

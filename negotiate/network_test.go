@@ -89,6 +89,7 @@ func judge(t *testing.T, why string, client, server *party) (up, down delivery.J
 	<-client.got.Done()
 	<-server.got.Done()
 	one := func(from, to *party, way string) delivery.Judgement {
+		from.Await(t.Context()) // so that its end is in the records
 		sent, end := from.Records()
 		j := delivery.Judge(sent, end, to.got.Records())
 		j.Check(t, why+", "+way)
@@ -140,11 +141,11 @@ func use(t *testing.T, why string, client, server *party) {
 }
 
 // wantEnd waits for a session's end, and checks that it is a *SessionError with
-// the error of what broke it, and when it came, counted from start: at that time,
-// or up to 50 ms later.
+// the error of what broke it, and when it came, counted from start: at that time
+// but for 50 ms, in which packets were on the way.
 func wantEnd(t *testing.T, why string, p *party, start time.Time, at time.Duration, err error) {
 	t.Helper()
-	wantEndWithin(t, why, p, start, at, at+50*msec, err)
+	wantEndWithin(t, why, p, start, at-50*msec, at+50*msec, err)
 }
 
 func wantEndWithin(t *testing.T, why string, p *party, start time.Time, earliest, latest time.Duration, err error) {

@@ -64,6 +64,13 @@ func TestNetworkN1(t *testing.T) {
 			use(t, "dialed again", c, s)
 		})
 	})
+	t.Run("N1 UDP dropped silently, and the session is closed", func(t *testing.T) {
+		inNetwork(t, worldOptions{}, func(t *testing.T, n *network) {
+			c, s, _ := n.dial(t, n.dialer(), "open", transport.HTTP3, 40*msec)
+			n.router.drop.Store(true)
+			wantUnconfirmed(t, c, s)
+		})
+	})
 }
 
 // wantIdleEnd sends on a session whose UDP has just begun to vanish: it ends for
@@ -263,7 +270,8 @@ func TestNetworkN4(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if took := time.Since(start); r.Winner != transport.HTTP3 || took > 300*msec {
+				// What was lost is repeated, or HTTP/2 is there.
+				if took := time.Since(start); took > time.Second {
 					t.Errorf("%v after %v", r.Winner, took)
 				}
 				use(t, "with losses", newParty(s), <-n.accepted)

@@ -16,7 +16,7 @@ import (
 // by delay. The other rung waits for the head start, unless the preferred one
 // shows earlier that there is nothing to wait for. A way may stand below the one
 // before it, on the same rung: it starts once that one has failed although it
-// reached the server.
+// reached the server, or when its request stays unanswered for long.
 //
 //	waiting ─► opening ─► ready ─► requested ─► won
 //	               │         │          └─────► failed (answered otherwise, or no progress)
@@ -32,7 +32,7 @@ import (
 
 // maxRequests bounds the session requests that one race may send: one on each
 // rung, and one on a way below, which is sent only after the one above it was
-// refused. So no more than two are unanswered at a time.
+// refused, or has stayed unanswered for belowPatience times its patience.
 const maxRequests = 3
 
 // A way is one way to reach the server, before it is tried.
@@ -43,7 +43,7 @@ type way struct {
 	// one starts, if that one has not failed before.
 	delay time.Duration
 	// below says that this way starts only if the one before it, on the same
-	// rung, fails with the verdict tryBelow.
+	// rung, fails with the verdict tryBelow, or is not answered for long.
 	below bool
 	// open returns once the connection is ready and the server showed that it
 	// speaks WebTransport. It returns soon after ctx ends.
@@ -165,6 +165,7 @@ type runner struct {
 	began    time.Time
 	leg      leg
 	askAgain time.Time // when the session may be requested elsewhere too
+	wayDown  time.Time // when the way below may start, if there is no answer
 	progress func() bool
 	dueAt    time.Time // when progress must have been made
 	cancel   context.CancelFunc

@@ -4,6 +4,10 @@ import "time"
 
 // When ways start.
 
+// belowPatience is how many times its patience a request stays unanswered before
+// the way below its own starts.
+const belowPatience = 3
+
 // startTime returns when the next waiting way of a rung is to start; ok is
 // false if none is waiting, or if only an event can decide it.
 func (r *race) startTime(rung int, now time.Time, requestsOut int) (t time.Time, ok bool) {
@@ -12,8 +16,13 @@ func (r *race) startTime(rung int, now time.Time, requestsOut int) (t time.Time,
 		return time.Time{}, false
 	}
 	// One that stands below waits for the failure of the one above; with
-	// another error than tryBelow it is lost with it.
+	// another error than tryBelow it is lost with it. A request above that stays
+	// unanswered for long may lie in something that collects whole requests.
 	if r.runners[i].below && r.runners[i-1].state != wayFailed {
+		above := &r.runners[i-1]
+		if above.state == wayRequested && r.requests < maxRequests {
+			return above.wayDown, true
+		}
 		return time.Time{}, false
 	}
 	// While a request is out nothing new starts before it has stayed

@@ -339,6 +339,27 @@ func TestRace(t *testing.T) {
 			settled: "W failed",
 		},
 		{
+			name: "an unanswered request: the way below after three times its patience",
+			ways: map[string]fakeWay{"T": {rung: 1, openAt: 40 * msec}, "W": below},
+			at:   3090 * msec, winner: "W",
+			log:     "0s T start; 40ms T ask; 3.04s W start; 3.07s W ask; 3.09s T discard; 3.09s T reset",
+			settled: "T lost, W won",
+		},
+		{
+			name: "an unanswered request: a last word below does not end the wait for it",
+			ways: map[string]fakeWay{"T": {rung: 1, openAt: 40 * msec, answerAt: 5 * time.Second}, "W": with(below, func(f *fakeWay) { f.answerErr = errLast })},
+			at:   5040 * msec, winner: "T",
+			log:     "0s T start; 40ms T ask; 3.04s W start; 3.07s W ask; 3.09s W discard",
+			settled: "T won, W failed",
+		},
+		{
+			name: "an answer that comes while the way below opens",
+			ways: map[string]fakeWay{"T": {rung: 1, openAt: 40 * msec, answerAt: 3010 * msec}, "W": below},
+			at:   3050 * msec, winner: "T",
+			log:     "0s T start; 40ms T ask; 3.04s W start",
+			settled: "T won, W lost",
+		},
+		{
 			name: "no ways at all",
 			at:   0, err: errNoWay,
 		},

@@ -49,7 +49,8 @@ func (r *race) request(i int, life context.Context) {
 	w.cancel = cancel
 	r.requests++
 	now := time.Now()
-	w.askAgain = now.Add(w.leg.patience())
+	patience := w.leg.patience()
+	w.askAgain, w.wayDown = now.Add(patience), now.Add(belowPatience*patience)
 	w.report.Requested = now.Sub(r.start)
 	if progress, within := w.leg.watch(); within > 0 {
 		w.progress, w.dueAt = progress, now.Add(within)
@@ -137,6 +138,9 @@ func (r *race) handle(ev event) (won bool) {
 // yieldTo ends a way that became ready although a sibling already carries the request.
 func (r *race) yieldTo(i int) {
 	for j := range r.runners {
+		if r.runners[i].below && j == i-1 {
+			continue // another answer may come from here
+		}
 		if j != i && r.runners[j].rung == r.runners[i].rung && r.runners[j].state == wayRequested {
 			r.lose(i, "the "+r.runners[j].report.Name()+" connection was ready first")
 			return

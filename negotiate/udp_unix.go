@@ -12,3 +12,6 @@ var refusals = []error{
 	unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENETDOWN,
 	unix.EPERM, unix.EACCES, unix.ENOPROTOOPT, unix.EPROTO,
 }
+
+// resets are what the end of a TCP connection without a word reads as.
+var resets = []error{unix.ECONNRESET, unix.EPIPE}

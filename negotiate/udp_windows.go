@@ -11,3 +11,6 @@ var refusals = []error{
 	windows.WSAECONNRESET, windows.WSAECONNREFUSED, windows.WSAEHOSTUNREACH, windows.WSAENETUNREACH,
 	windows.WSAEHOSTDOWN, windows.WSAENETDOWN, windows.WSAENETRESET, windows.WSAEACCES,
 }
+
+// resets are what the end of a TCP connection without a word reads as.
+var resets = []error{windows.WSAECONNRESET, windows.WSAECONNABORTED}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -20,12 +21,19 @@ import (
 func (j *job) judge(a Attempt, err error) verdict {
 	v := judgeError(err)
 	switch {
-	case a.Protocol == transport.HTTP2 && v == tryNext && j.reached.Load():
+	case a.Protocol == transport.HTTP2 && v == tryNext && (j.reached.Load() || a.Heard && isCut(err)):
 		return tryBelow
 	case a.Protocol == transport.WebSocket && isAnswer(err):
 		return lastWord
 	}
 	return v
+}
+
+// isCut reports whether something ended a connection without a word. In the
+// middle of a TLS handshake that may be one that does not let HTTP/2 pass, or the
+// first connection to a server that it does not know yet.
+func isCut(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || slices.ContainsFunc(resets, func(e error) bool { return errors.Is(err, e) })
 }
 
 // isAnswer reports whether an error is what the server, or something before it

@@ -43,7 +43,7 @@ func TestWebSocketOptions(t *testing.T) {
 				if h.Get("Authorization") != "Bearer secret" || h.Get("Origin") != "https://page.example" || len(h["X-List"]) != 2 {
 					t.Errorf("the server saw %v", h)
 				}
-				if i := s.Info(); i.ApplicationProtocol != "two" || i.Header.Get("X-Answer") != "yes" || i.TLS == nil || i.ID != 0 {
+				if i := s.Info(); i.ApplicationProtocol != "two" || i.Header.Get("X-Answer") != "yes" || i.TLS == nil || (i.ID != 0) != (road == "over HTTP/2") {
 					t.Errorf("the client's session says %+v", i)
 				}
 				wantEchoOver(t, s)

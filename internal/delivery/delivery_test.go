@@ -134,6 +134,38 @@ func TestSender(t *testing.T) {
 	}
 }
 
+// A sender that closed the session itself has been told nothing by that.
+func TestSenderClosing(t *testing.T) {
+	for _, said := range []error{nil, errFull} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		d := NewSender(&closingScript{&script{ctx: ctx, closing: said}, cancel})
+		if err := d.Close(); err != said {
+			t.Errorf("Close said %v", err)
+		}
+		if err := d.Await(t.Context()); err == nil {
+			t.Error("no cause")
+		}
+		want := ""
+		if said != nil {
+			want = said.Error()
+		}
+		if _, end := d.Records(); end.Told != want {
+			t.Errorf("told %q, want %q", end.Told, want)
+		}
+	}
+}
+
+// A closingScript ends with CloseWithError.
+type closingScript struct {
+	*script
+	cancel context.CancelCauseFunc
+}
+
+func (s *closingScript) CloseWithError(code transport.SessionErrorCode, reason string) error {
+	s.cancel(&transport.SessionError{Code: code, Reason: reason})
+	return s.closing
+}
+
 func TestReceiver(t *testing.T) {
 	s := &script{streams: make(chan transport.ReceiveStream, 3)}
 	bad := io.MultiReader(io.LimitReader(newContent(2), 500), io.LimitReader(newContent(3), 9))

@@ -112,16 +112,12 @@ func (d *Sender) Close() error {
 		return cause
 	}
 	err := d.s.CloseWithError(0, "")
-	cause := context.Cause(d.s.Context())
-	if end, ok := errors.AsType[*transport.SessionError](cause); !ok || end.Remote || end.Err != nil {
-		d.ended(cause) // another end came first
-	}
 	d.ended(err)
+	d.ended(context.Cause(d.s.Context()))
 	return err
 }
 
-// Await waits for an end of the session that somebody else causes, and returns
-// its cause.
+// Await waits for the end of the session, notes it, and returns its cause.
 func (d *Sender) Await(ctx context.Context) error {
 	select {
 	case <-d.s.Context().Done():
@@ -133,9 +129,14 @@ func (d *Sender) Await(ctx context.Context) error {
 	return cause
 }
 
+// ended notes what this side was told. That it closed the session itself tells
+// it nothing.
 func (d *Sender) ended(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if end, ok := errors.AsType[*transport.SessionError](err); ok && !end.Remote && end.Err == nil {
+		return
+	}
 	if err != nil && d.end.Told == "" {
 		d.end.Told = err.Error()
 	}
