@@ -21,6 +21,7 @@ type world struct {
 	program []byte
 	most    int // bytes of one Write, so that a tiny window does not take forever
 	buf     [2 << 10]byte
+	pumped  func(side int, p []byte) // if not nil, is told of each pump
 }
 
 type worldSide struct {
@@ -125,6 +126,9 @@ func (w *world) pump(side, size int) int {
 		w.Fatal("END_STREAM of a session that nobody closed")
 	}
 	w.rules.sent(side, w.buf[:n])
+	if w.pumped != nil {
+		w.pumped(side, w.buf[:n])
+	}
 	w.sides[1-side].s.Data(w.buf[:n])
 	w.alive()
 	return n

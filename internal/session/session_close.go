@@ -299,14 +299,23 @@ func (s *Session) End() {
 func (s *Session) Lost(err error) {
 	s.mu.Lock()
 	defer s.unlock()
-	// Some peers answer with a reset of the stream.
-	if reset, ok := errors.AsType[*transport.ResetError](err); !ok || reset.Connection {
+	if !s.answersLocked(err) {
 		s.unconfirmedLocked()
 	}
 	s.dropUnsentLocked()
 	s.endLocked(&transport.SessionError{Remote: true, Err: err})
 	s.dropStreamsLocked()
 	s.enterLocked(sessionstate.EventAbort)
+}
+
+// answersLocked reports whether the loss of the stream is a peer's answer to the
+// own close: fails-components resets the stream with the code of the close,
+// and some say NO_ERROR. Any other reset, and one that comes before the close has
+// gone out, may be from a peer that has read nothing of what was sent last.
+func (s *Session) answersLocked(err error) bool {
+	reset, ok := errors.AsType[*transport.ResetError](err)
+	return ok && !reset.Connection && s.life == sessionstate.CloseSent &&
+		(reset.Code == uint64(s.closing.ErrorCode) || reset.Code == 0)
 }
 
 // Abort ends the session for a local reason that is not the application's,

@@ -23,6 +23,9 @@ func TestCloseUnconfirmed(t *testing.T) {
 		{"the connection is ended here", func(t *tester) { t.s.Abort(errNetwork) }, transport.ErrUnconfirmed, 0},
 		{"an answer", func(t *tester) { t.s.End() }, nil, 0},
 		{"a reset of the stream as the answer", func(t *tester) { t.s.Lost(&transport.ResetError{Code: 9}) }, nil, 0},
+		{"a reset of the stream with NO_ERROR as the answer", func(t *tester) { t.s.Lost(&transport.ResetError{Code: 0}) }, nil, 0},
+		{"a reset of the stream for another reason", func(t *tester) { t.s.Lost(&transport.ResetError{Code: 8}) }, transport.ErrUnconfirmed, 0},
+		{"a reset of the connection with the same code", func(t *tester) { t.s.Lost(&transport.ResetError{Code: 9, Connection: true}) }, transport.ErrUnconfirmed, 0},
 		{"an answer, and then the connection breaks", func(t *tester) { t.s.End(); t.s.Lost(errNetwork) }, nil, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -47,6 +50,20 @@ func TestCloseUnconfirmed(t *testing.T) {
 			}, peerAllows(InitialLimits{MaxData: 100, MaxStreamDataUni: 100, MaxStreamsUni: 1}))
 		})
 	}
+	t.Run("a reset of the stream before the close has gone out is no answer", func(t *testing.T) {
+		bubble(t, func(t *tester) {
+			st := t.openUni()
+			t.send(st, "0123456789")
+			t.ok(st.Close())
+			t.wantCapsule("given to the carrier", wtStream{id: 3, fin: true, data: "0123456789"})
+			closing := runAsync(t, func() error { return t.s.CloseWithError(9, "") })
+			closing.wantWaiting("the close has not gone out")
+			t.s.Lost(&transport.ResetError{Code: 9})
+			if err := closing.result(); err != transport.ErrUnconfirmed {
+				t.Fatalf("CloseWithError: %v", err)
+			}
+		}, peerAllows(InitialLimits{MaxData: 100, MaxStreamDataUni: 100, MaxStreamsUni: 1}))
+	})
 	t.Run("no stream was finished, so nothing was promised", func(t *testing.T) {
 		bubble(t, func(t *tester) {
 			t.send(t.openUni(), "0123456789")
