@@ -70,7 +70,7 @@ var rooms = []room{
 			"github.com/gobwas/ws", "golang.org/x/net/http/httpguts"},
 		tests: []string{"internal/hostile", "transport/transporttest", "h2wt", "internal/h2test", "internal/memconn", "internal/testcert"}},
 	{name: "h3wt",
-		imports: []string{"transport", "capsule", "internal/sessionstate", "internal/handshake",
+		imports: []string{"transport", "capsule", "internal/sessionstate", "internal/qlog", "internal/handshake",
 			"internal/gate", "internal/deadline", "github.com/dunglas/httpsfv", "github.com/quic-go/quic-go/...", "golang.org/x/net/http/httpguts"},
 		tests: []string{"internal/hostile", "transport/transporttest", "internal/memconn", "internal/testcert", "github.com/quic-go/webtransport-go", "golang.org/x/net/http2/hpack"}},
 	{name: "negotiate",

@@ -155,6 +155,7 @@ func (s *Session) end(e sessionstate.Event, cause *transport.SessionError) bool 
 	s.cancel(cause)
 	s.holder.Close().Run()
 	s.logEnd(cause, stats)
+	s.qlog.Ended(cause, stats)
 	if t := s.cfg.Trace; t != nil && t.Closed != nil {
 		t.Closed(cause)
 	}
@@ -254,6 +255,7 @@ func (s *Session) lost(err error) error {
 // finish is called by readConnect at its end.
 func (s *Session) finish() {
 	s.advance(sessionstate.EventAbort)
+	s.qlog.Close()
 	close(s.done)
 	s.c.remove(s)
 }

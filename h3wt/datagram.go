@@ -107,6 +107,9 @@ func (c *conn) runDatagrams() {
 			s.stats.DatagramsDroppedOutgoing++
 		}
 		s.mu.Unlock()
+		if _, ok := errors.AsType[*quic.DatagramTooLargeError](err); ok {
+			s.droppedDatagram(true, len(payload), 0, droppedSize)
+		}
 	}
 }
 
@@ -222,10 +225,12 @@ func (s *Session) dropped(outgoing bool, drops []sessionstate.Drop) {
 	}
 	s.mu.Unlock()
 	s.holder.Release(size).Run()
-	if t := s.cfg.Trace; t != nil && t.DatagramDropped != nil {
-		for _, d := range drops {
-			t.DatagramDropped(outgoing, d.Size, d.Age)
+	for _, d := range drops {
+		why := droppedFull
+		if d.Expired {
+			why = droppedOld
 		}
+		s.droppedDatagram(outgoing, d.Size, d.Age, why)
 	}
 }
 
@@ -235,7 +240,5 @@ func (s *Session) dropTooLarge(size uint64) {
 	s.stats.DatagramsReceived++
 	s.stats.DatagramsDroppedIncoming++
 	s.mu.Unlock()
-	if t := s.cfg.Trace; t != nil && t.DatagramDropped != nil {
-		t.DatagramDropped(false, int(min(size, 1<<30)), 0)
-	}
+	s.droppedDatagram(false, int(min(size, 1<<30)), 0, droppedSize)
 }

@@ -166,7 +166,7 @@ func (s *Session) giveCredit() {
 	if room && size != 0 {
 		s.c.returnWindow(size)
 	}
-	s.logWithheld(wait)
+	s.withheld(wait)
 	s.flushControl()
 }
 
@@ -204,6 +204,6 @@ func (s *Session) giveRest(consumed uint64) {
 		}
 	}
 	s.mu.Unlock()
-	s.logWithheld(wait)
+	s.withheld(wait)
 	s.flushControl()
 }

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/towpath-go/towpath/capsule"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -58,29 +57,6 @@ func (s *Session) logAt(level slog.Level, event string, attrs ...slog.Attr) {
 	}
 	attrs = append([]slog.Attr{slog.Uint64("session", uint64(s.id))}, attrs...)
 	l.LogAttrs(context.Background(), level, event, attrs...)
-}
-
-// sent and received report a capsule.
-func (s *Session) sent(c capsule.Capsule) {
-	s.logAt(slog.LevelDebug, "capsule sent", slog.Any("capsule", c))
-	if t := s.cfg.Trace; t != nil && t.CapsuleSent != nil {
-		t.CapsuleSent(c.String())
-	}
-}
-
-func (s *Session) received(c capsule.Capsule) {
-	s.logAt(slog.LevelDebug, "capsule received", slog.Any("capsule", c))
-	if t := s.cfg.Trace; t != nil && t.CapsuleReceived != nil {
-		t.CapsuleReceived(c.String())
-	}
-}
-
-// blockedAt reports that sending stopped for want of credit.
-func (s *Session) blockedAt(what string, limit uint64) {
-	s.logAt(slog.LevelDebug, "blocked", slog.String("on", what), slog.Uint64("maximum", limit))
-	if t := s.cfg.Trace; t != nil && t.Blocked != nil {
-		t.Blocked(what, limit)
-	}
 }
 
 // log writes an event of the connection. Limit and err may be none.

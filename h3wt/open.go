@@ -52,6 +52,7 @@ func (s *Session) open(ctx context.Context, kind int) (*dataStream, error) {
 	s.stats.StreamsOpened++
 	s.trafficLocked()
 	s.mu.Unlock()
+	s.streamOpened(d)
 	s.prioritize(d.send, transport.Priority{})
 	if d.recv != nil {
 		d.recv.watch()
@@ -274,6 +275,7 @@ func (s *Session) addStream(in *incoming) {
 	q.streams = append(q.streams, d)
 	signal(q.ready)
 	s.mu.Unlock()
+	s.streamOpened(d)
 	if d.send != nil {
 		s.prioritize(d.send, transport.Priority{})
 	}

@@ -2,7 +2,6 @@ package h3wt
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"time"
 
@@ -113,7 +112,7 @@ func (p *recvPart) awaitPace(want int) (int, error) {
 		paused := p.paused
 		s.mu.Unlock()
 		if !told {
-			s.logWithheld(wait)
+			s.withheld(wait)
 			told = true
 		}
 		if !deadline.IsZero() {
@@ -136,14 +135,6 @@ func (p *recvPart) unpauseLocked() {
 		close(p.paused)
 		p.paused = nil
 	}
-}
-
-// logWithheld tells that credit, or a Read, waits for the rate.
-func (s *Session) logWithheld(wait time.Duration) {
-	if wait == 0 {
-		return
-	}
-	s.logAt(slog.LevelDebug, "credit withheld", slog.String("limit", string(transport.LimitByteRate)), slog.Duration("for", wait))
 }
 
 // An idling ends a session without traffic, for Config.IdleTimeout. Its timer runs
@@ -218,11 +209,7 @@ func (s *Session) throttled(size int) {
 	s.stats.DatagramsReceived++
 	s.stats.DatagramsThrottled++
 	s.mu.Unlock()
-	s.logAt(slog.LevelDebug, "datagram dropped", slog.Bool("outgoing", false), slog.String("reason", "rate"),
-		slog.Int("size", size), slog.String("limit", string(transport.LimitDatagramRate)))
-	if t := s.cfg.Trace; t != nil && t.DatagramDropped != nil {
-		t.DatagramDropped(false, size, 0)
-	}
+	s.droppedDatagram(false, size, 0, droppedRate)
 }
 
 // newDatagramRate returns nil if there is no limit.

@@ -10,6 +10,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/internal/qlog"
 	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -34,6 +35,7 @@ type Session struct {
 	trailer     func() http.Header // nil until trailers have come
 	holder      *sessionstate.Holder
 
+	qlog   *qlog.Writer // nil means nowhere
 	began  time.Time
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -193,6 +195,7 @@ func newSession(p sessionParams) *Session {
 	}, s.giveCredit)
 	c.makeRoom()
 	s.startWindow()
+	s.qlog = qlog.New(cfg.Qlog, s.info, c.side())
 	return s
 }
 
@@ -258,6 +261,7 @@ func (s *Session) peerDrains() bool {
 	s.mu.Unlock()
 	if first {
 		close(s.draining)
+		s.winding()
 	}
 	return first
 }

@@ -224,14 +224,19 @@ func (p *recvPart) mapError(err error) error {
 	}
 	s.mu.Lock()
 	var excess error
-	if p.state == recvOpen { // else this side asked for it, or it was counted
+	first := p.state == recvOpen // else this side asked for it, or it was counted
+	if first {
 		excess = s.floods.Reset(time.Now())
 	}
 	s.mu.Unlock()
 	if excess != nil {
 		return s.fail(excess)
 	}
-	return p.end(recvReset, streamError(p.d.id, reset))
+	e := streamError(p.d.id, reset)
+	if first {
+		s.receivingAborted(e)
+	}
+	return p.end(recvReset, e)
 }
 
 func (p *recvPart) deadlineOf() time.Time {
@@ -268,7 +273,9 @@ func (p *recvPart) CancelRead(code transport.StreamErrorCode) {
 	if over {
 		return
 	}
-	p.end(recvCancelled, &transport.StreamError{StreamID: p.StreamID(), Code: code})
+	e := &transport.StreamError{StreamID: p.StreamID(), Code: code}
+	p.end(recvCancelled, e)
+	s.receivingAborted(e)
 	p.q.CancelRead(streamCode(code))
 }
 

@@ -250,14 +250,19 @@ func (p *sendPart) mapError(err error) error {
 	}
 	s.mu.Lock()
 	var excess error
-	if !p.state.over() {
+	first := !p.state.over()
+	if first {
 		excess = s.floods.Reset(time.Now())
 	}
 	s.mu.Unlock()
 	if excess != nil {
 		return s.fail(excess)
 	}
-	return p.end(sendStopped, streamError(p.d.id, stop))
+	e := streamError(p.d.id, stop)
+	if first {
+		s.sendingAborted(e)
+	}
+	return p.end(sendStopped, e)
 }
 
 // deadlineOf is the deadline that a wait of this part has to keep.
@@ -329,8 +334,10 @@ func (p *sendPart) CancelWrite(code transport.StreamErrorCode) {
 		close(p.interrupted)
 	}
 	p.state = sendReset
-	p.err = &transport.StreamError{StreamID: p.StreamID(), Code: code}
+	e := &transport.StreamError{StreamID: p.StreamID(), Code: code}
+	p.err = e
 	s.mu.Unlock()
+	s.sendingAborted(e)
 	// The header goes out first, whatever happened before: a reset that names
 	// no session means nothing to the peer.
 	p.start()
