@@ -46,7 +46,7 @@ var rooms = []room{
 	{name: "internal/memconn", tests: []string{"golang.org/x/net/nettest"}},
 	{name: "internal/cork", imports: []string{"golang.org/x/sys/..."}, tests: []string{"internal/testcert"}},
 	{name: "internal/testcert", tests: []string{"internal/memconn"}},
-	{name: "internal/sessionstate", imports: []string{"transport"}},
+	{name: "internal/sessionstate", imports: []string{"transport"}, tests: []string{"internal/hostile"}},
 	{name: "internal/hostile", imports: []string{"transport"}},
 	{name: "internal/admission", imports: []string{"transport", "internal/quota"}},
 	{name: "internal/quota", tests: []string{"transport", "internal/hostile"}},

@@ -115,13 +115,13 @@ type Server struct {
 
 	once sync.Once
 	// Set once.
-	tcp     *http.Server
-	udp     *h3wt.Server
-	memory  *sessionstate.Budget // of everything over TCP; nil: no limit
-	ws      *wswt.Server         // nil if there are no sessions over WebSocket
-	initErr error
-	// connections counts those of TCP and QUIC.
-	connections *quota.Table
+	tcp         *http.Server
+	udp         *h3wt.Server
+	memory      *sessionstate.Budget // of everything over TCP; nil: no limit
+	ws          *wswt.Server         // nil if there are no sessions over WebSocket
+	initErr     error
+	connections *quota.Table // over TCP and QUIC
+	sessions    *quota.Table // by all ways
 	refusals    admission.Log
 
 	mu      sync.Mutex // guards the following

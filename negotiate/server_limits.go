@@ -40,11 +40,12 @@ func (s *Server) setupLimits(next http.Handler) http.Handler {
 		OpenPerClient: orDefault(s.MaxConnectionsPerAddress, h2wt.DefaultMaxConnectionsPerAddress),
 		Rate:          orDefault(s.ConnectionRate, h2wt.DefaultConnectionRate),
 	})
-	return &sessionLimiter{server: s, next: next, table: quota.NewTable(quota.Limits{
+	s.sessions = quota.NewTable(quota.Limits{
 		Open:          orDefault(s.MaxSessions, DefaultMaxSessions),
 		OpenPerClient: orDefault(s.MaxSessionsPerAddress, DefaultMaxSessionsPerAddress),
 		Rate:          orDefault(s.SessionRate, DefaultSessionRate),
-	})}
+	})
+	return &sessionLimiter{server: s, next: next}
 }
 
 // limitListener has TCP connections counted, and those that are too many closed.
@@ -84,7 +85,6 @@ func (s *Server) wouldRefuse(remote net.Addr) bool {
 type sessionLimiter struct {
 	server *Server
 	next   http.Handler
-	table  *quota.Table
 }
 
 func (l *sessionLimiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -92,7 +92,7 @@ func (l *sessionLimiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.next.ServeHTTP(w, r)
 		return
 	}
-	hold, v := l.table.Take(quota.Client(r.RemoteAddr), time.Now())
+	hold, v := l.server.sessions.Take(quota.Client(r.RemoteAddr), time.Now())
 	if v != quota.Granted {
 		l.refuse(w, r, v)
 		return

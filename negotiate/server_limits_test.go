@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -194,4 +196,63 @@ func TestRateLimitWebSocketForms(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestConnectionLimits(t *testing.T) {
+	t.Run("DS-15 TCP and QUIC count together", func(t *testing.T) {
+		seen := newWatcher()
+		inWorld(t, worldOptions{setup: func(s *Server) { s.MaxConnectionsPerAddress, s.Monitor = 2, seen }}, func(t *testing.T, w *world) {
+			dial := func(p transport.Protocol) (transport.Session, error) {
+				d := w.dialer()
+				d.Transports = []transport.Protocol{p}
+				s, _, err := d.Dial(t.Context(), w.url, nil)
+				return s, err
+			}
+			var open []transport.Session
+			for _, p := range []transport.Protocol{transport.HTTP3, transport.HTTP2} {
+				s, err := dial(p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				open = append(open, s)
+			}
+			time.Sleep(time.Second)
+			for _, p := range []transport.Protocol{transport.HTTP3, transport.HTTP2, transport.WebSocket} {
+				if _, err := dial(p); err == nil {
+					t.Errorf("a third connection, over %v", p)
+				} else if _, answered := errors.AsType[*transport.RejectedError](err); answered {
+					t.Errorf("over %v the client got as far as an answer: %v", p, err)
+				}
+			}
+			if n := seen.refused(transport.LimitConnectionsPerAddress); n != 3 {
+				t.Errorf("%d connections were refused, want 3", n)
+			}
+			for _, s := range open {
+				wantEchoOver(t, s)
+			}
+			open[0].CloseWithError(0, "") // the one over QUIC
+			time.Sleep(time.Minute)
+			s, err := dial(transport.WebSocket)
+			if err != nil {
+				t.Fatalf("once a connection over QUIC has ended: %v", err)
+			}
+			wantEchoOver(t, s)
+		})
+	})
+	t.Run("DS-15 negative: none", func(t *testing.T) {
+		besiege(t, &Server{MaxConnections: -1, MaxConnectionsPerAddress: -1, ConnectionRate: -1}, func(t *testing.T, s *siege) {
+			const clients = 11_000 // more than any default
+			conns := make([]net.Conn, clients)
+			for i := range conns {
+				conns[i] = s.come(attacker(0))
+			}
+			synctest.Wait()
+			if n := s.server.connections.Open(); n != clients || len(s.seen.connections) != 0 {
+				t.Errorf("%d of %d connections are open, refused: %v", n, clients, s.seen.connections)
+			}
+			for _, nc := range conns {
+				nc.Close()
+			}
+		})
+	})
 }

@@ -254,3 +254,28 @@ func loopback(t testing.TB) (a, b net.Conn) {
 	}
 	return a, b
 }
+
+// A counted connection lies over or under the cork.
+type counted struct{ net.Conn }
+
+func (c counted) NetConn() net.Conn { return c.Conn }
+
+func TestCorkIsFoundAmongOthers(t *testing.T) {
+	for name, wrap := range map[string]func(net.Conn) net.Conn{
+		"alone":     newCork,
+		"under one": func(nc net.Conn) net.Conn { return counted{newCork(nc)} },
+		"over one":  func(nc net.Conn) net.Conn { return newCork(counted{nc}) },
+		"between":   func(nc net.Conn) net.Conn { return counted{newCork(counted{nc})} },
+		"not there": func(nc net.Conn) net.Conn { return counted{nc} },
+	} {
+		a, b := net.Pipe()
+		c := NewTLSConn(tls.Server(wrap(a), &tls.Config{}))
+		if (c.cork != nil) != (name != "not there") {
+			t.Errorf("%s: found %v", name, c.cork != nil)
+		}
+		a.Close()
+		b.Close()
+	}
+}
+
+func newCork(nc net.Conn) net.Conn { return newCorkConn(nc) }
