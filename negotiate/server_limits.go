@@ -99,7 +99,61 @@ func (l *sessionLimiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, returned := handshake.WithHold(r.Context(), hold.Release)
 	defer returned()
-	l.next.ServeHTTP(w, r.WithContext(ctx))
+	r = r.WithContext(ctx)
+	if !isWebSocket(r) {
+		l.next.ServeHTTP(w, r) // its transport sees the answer
+		return
+	}
+	answer := &webSocketAnswer{ResponseWriter: w}
+	l.next.ServeHTTP(answer, r)
+	if answer.status != 0 && !answer.told {
+		l.tell(transport.Refusal{Protocol: transport.WebSocket, Status: answer.status})
+	}
+}
+
+// A webSocketAnswer is the ResponseWriter of a request for a session over
+// WebSocket. It keeps the status of an answer that is no session: package wswt
+// knows only of those that its Upgrade gives.
+type webSocketAnswer struct {
+	http.ResponseWriter
+	status int  // 0: none was written
+	told   bool // the Monitor was, by wswt
+}
+
+func (a *webSocketAnswer) WriteHeader(status int) {
+	if a.status == 0 && status >= 200 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *webSocketAnswer) Write(p []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	return a.ResponseWriter.Write(p)
+}
+
+// Told is found by handshake.Told.
+func (a *webSocketAnswer) Told() { a.told = true }
+
+// Unwrap is for http.ResponseController.
+func (a *webSocketAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// tell tells the Monitor of a transport that a session was refused.
+func (l *sessionLimiter) tell(r transport.Refusal) {
+	m := l.server.Monitor
+	switch s := l.server; {
+	case r.Protocol == transport.HTTP3 && s.H3 != nil && s.H3.Monitor != nil:
+		m = s.H3.Monitor
+	case r.Protocol == transport.HTTP2 && s.H2 != nil && s.H2.Monitor != nil:
+		m = s.H2.Monitor
+	case r.Protocol == transport.WebSocket && s.WS != nil && s.WS.Monitor != nil:
+		m = s.WS.Monitor
+	}
+	if m != nil {
+		m.SessionRefused(r)
+	}
 }
 
 func (l *sessionLimiter) refuse(w http.ResponseWriter, r *http.Request, v quota.Verdict) {
@@ -112,8 +166,8 @@ func (l *sessionLimiter) refuse(w http.ResponseWriter, r *http.Request, v quota.
 	}
 	w.Header().Set("Retry-After", strconv.Itoa(after))
 	p := protocolOf(r)
-	if told := handshake.Refuse(w, http.StatusTooManyRequests, limit); !told && l.server.Monitor != nil {
-		l.server.Monitor.SessionRefused(transport.Refusal{Protocol: p, Status: http.StatusTooManyRequests, Limit: limit})
+	if told := handshake.Refuse(w, http.StatusTooManyRequests, limit); !told {
+		l.tell(transport.Refusal{Protocol: p, Status: http.StatusTooManyRequests, Limit: limit})
 	}
 	l.server.refusals.Refused("session refused", r.RemoteAddr, p, limit)
 }

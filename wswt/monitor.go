@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/towpath-go/towpath/internal/handshake"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -84,6 +85,7 @@ func (s *Server) refused(w http.ResponseWriter, r *http.Request, status int, err
 			w.Header().Set("Retry-After", after)
 		}
 		http.Error(w, http.StatusText(status), status)
+		handshake.Told(w)
 	}
 	s.cfg.log("session refused", transport.ServerSide, r.RemoteAddr, limit, err, slog.Int("status", status))
 	if m := s.cfg.Monitor; m != nil {

@@ -24,3 +24,11 @@ func Refuse(w http.ResponseWriter, status int, limit transport.Limit) (told bool
 	w.WriteHeader(status)
 	return false
 }
+
+// Told is called by a transport that wrote an answer to w which is no session, and
+// told its Monitor: whoever watches the answers of w then does not tell again.
+func Told(w http.ResponseWriter) {
+	if o, ok := Find[interface{ Told() }](w); ok {
+		o.Told()
+	}
+}

@@ -34,3 +34,19 @@ func TestRefuse(t *testing.T) {
 type wrapped struct{ http.ResponseWriter }
 
 func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+type observer struct {
+	http.ResponseWriter
+	told int
+}
+
+func (o *observer) Told() { o.told++ }
+
+func TestTold(t *testing.T) {
+	o := &observer{ResponseWriter: httptest.NewRecorder()}
+	Told(wrapped{o})
+	Told(httptest.NewRecorder()) // nobody watches
+	if o.told != 1 {
+		t.Errorf("told %d times, want once", o.told)
+	}
+}
