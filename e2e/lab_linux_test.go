@@ -46,6 +46,7 @@ type dialArgs struct {
 	Proxy  string // the proxy's URL; empty leaves it to the environment
 	// Discard closes the session at once.
 	Discard bool
+	Timeout time.Duration // of a Dialer; 0 is its default
 }
 
 // A dialReport is what became of a dial, as far as JSON carries it.
@@ -145,6 +146,11 @@ var (
 				return // Upgrade has answered
 			}
 			echoSession(s)
+		})
+		mux.HandleFunc("/haul", func(w http.ResponseWriter, r *http.Request) {
+			if s, err := negotiate.Upgrade(w, r, nil); err == nil {
+				receiveHaul(s)
+			}
 		})
 		var transports []transport.Protocol // all
 		if a.NoUDP {
@@ -281,7 +287,7 @@ func dialer(a dialArgs, conf *tls.Config) (*labDialer, error) {
 		return d, nil
 	}
 	d := &labDialer{marked: make(chan struct{}, 100)}
-	d.TLSClientConfig = conf
+	d.TLSClientConfig, d.Timeout = conf, a.Timeout
 	d.Trace = &negotiate.Trace{Marked: func(string, time.Time) {
 		select {
 		case d.marked <- struct{}{}:
