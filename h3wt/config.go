@@ -94,6 +94,10 @@ type Config struct {
 	// Logger receives events of connections at level Debug; nil means silence.
 	// Events of sessions go to Session.Logger.
 	Logger *slog.Logger
+
+	// noFlowControl has SETTINGS announce no limits, for tests: both ends do
+	// without session flow control then.
+	noFlowControl bool
 }
 
 // Defaults of Config.
@@ -177,6 +181,9 @@ func orNone[T int | int64 | time.Duration](v, def T) T {
 // limits are what SETTINGS announce. At least one of them is not zero, since
 // that asks for session flow control.
 func (c *Config) limits() initialLimits {
+	if c.noFlowControl {
+		return initialLimits{}
+	}
 	session := c.Session.WithDefaults()
 	l := initialLimits{
 		maxData:        uint64(session.InitialSessionWindow),

@@ -145,9 +145,14 @@ func sessions(t testing.TB, opts *transport.UpgradeOptions) (http.Handler, chan 
 // makePair makes a pair of sessions on a network.
 func makePair(t testing.TB, n *network, client, server *transport.Config) (c, s transport.Session, stop func()) {
 	t.Helper()
+	return connectPair(t, n, &Config{Session: client}, &Config{Session: server})
+}
+
+func connectPair(t testing.TB, n *network, client, server *Config) (c, s transport.Session, stop func()) {
+	t.Helper()
 	handler, accepted := sessions(t, nil)
-	h := serve(t, n, &Server{Handler: handler, Config: &Config{Session: server}})
-	cc := h.client(&Config{Session: client})
+	h := serve(t, n, &Server{Handler: handler, Config: server})
+	cc := h.client(client)
 	c, err := cc.Dial(context.Background(), testURL, nil)
 	if err != nil {
 		t.Fatalf("Dial: %v", err)
