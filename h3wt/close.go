@@ -258,6 +258,21 @@ func (s *Session) finish() {
 	s.qlog.Close()
 	close(s.done)
 	s.c.remove(s)
+	// A client that opens sessions and resets them makes as much work as one that
+	// does so with other requests.
+	if s.c.server {
+		s.c.requestEnded(s.failed())
+	}
+}
+
+// failed reports whether the peer reset the session, or made this side reset it.
+func (s *Session) failed() bool {
+	err := s.ended()
+	if reset, ok := errors.AsType[*transport.ResetError](err); ok {
+		return !reset.Connection
+	}
+	_, ok := errors.AsType[*transport.ProtocolError](err)
+	return ok
 }
 
 // awaitEnd waits for the session's end, of which a stream has brought the first

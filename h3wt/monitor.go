@@ -9,6 +9,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
+	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -74,6 +75,18 @@ func (c *conn) endError() error {
 		return resetError(err)
 	}
 	return err
+}
+
+// requestEnded counts a request, or session, that failed, and gives one back for one
+// that did not.
+func (c *conn) requestEnded(failed bool) {
+	if failed {
+		c.charge("request that failed")
+		return
+	}
+	c.mu.Lock()
+	c.resets.Progress(sessionstate.DefaultFloodCredit)
+	c.mu.Unlock()
 }
 
 // charge counts a stream that the peer opened for nothing: reset or ended before

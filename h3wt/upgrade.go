@@ -13,7 +13,6 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/towpath-go/towpath/internal/handshake"
-	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
 
@@ -73,13 +72,7 @@ func (c *serverConn) requestOver(str *quic.Stream, a *awaited, late time.Time) {
 	case !failed && !handled && c.qc.Context().Err() == nil:
 		c.log("request refused", transport.LimitHeaderSize, errLargeHeader) // with 431, by http3
 	}
-	if failed {
-		c.charge("request that failed")
-		return
-	}
-	c.mu.Lock()
-	c.resets.Progress(sessionstate.DefaultFloodCredit)
-	c.mu.Unlock()
+	c.requestEnded(failed)
 }
 
 // Why a request is refused, for logs.
