@@ -176,11 +176,21 @@ func TestLog(t *testing.T) {
 			l.Refused("session refused", "192.0.2.1:5", transport.HTTP2, transport.LimitSessions)
 		}
 		l.Refused("session refused", "192.0.2.1:5", transport.HTTP2, transport.LimitSessionRate)
-		time.Sleep(logInterval)
 		l.Refused("session refused", "192.0.2.2:5", transport.WebSocket, transport.LimitSessions)
+		time.Sleep(logInterval)
+		synctest.Wait()
+		l.Refused("session refused", "192.0.2.3:5", transport.HTTP3, transport.LimitSessions)
+		time.Sleep(5 * logInterval)
+		synctest.Wait()
+		if len(l.pending) != 0 {
+			t.Errorf("%d limits wait for a line", len(l.pending))
+		}
+		l.Refused("session refused", "192.0.2.4:5", transport.HTTP3, transport.LimitSessions)
 		want := `level=INFO msg="session refused" remote=192.0.2.1:5 transport=h2 limit=sessions count=1
 level=INFO msg="session refused" remote=192.0.2.1:5 transport=h2 limit=session-rate count=1
 level=INFO msg="session refused" remote=192.0.2.2:5 transport=ws limit=sessions count=1000
+level=INFO msg="session refused" remote=192.0.2.3:5 transport=h3 limit=sessions count=1
+level=INFO msg="session refused" remote=192.0.2.4:5 transport=h3 limit=sessions count=1
 `
 		if got := b.String(); got != want {
 			t.Errorf("got\n%swant\n%s", got, want)

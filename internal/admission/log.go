@@ -14,56 +14,65 @@ import (
 const logInterval = time.Second
 
 // A Log writes of what was refused, at level Info. Of each limit there is a line a
-// second at most, which says how many were refused since the line before.
+// second at most: the first refusal has one at once, and those of the second after
+// it have one together, which tells of the last of them and how many there were.
 type Log struct {
 	// Logger receives the lines; nil means silence.
 	Logger *slog.Logger
 
-	mu    sync.Mutex // guards the following
-	lines map[transport.Limit]*line
+	mu      sync.Mutex // guards the following
+	pending map[transport.Limit]*refusal
 }
 
-// A line is what is known of a limit's last line.
-type line struct {
-	at    time.Time
-	count int // refused since
+// A refusal is what the next line of a limit says. There is one for each limit of
+// which there was a line in the last second.
+type refusal struct {
+	msg, remote string
+	transport   transport.Protocol
+	count       int
 }
 
-// Refused logs msg, unless the limit was logged just now.
+// Refused logs msg, now or within a second.
 func (l *Log) Refused(msg, remote string, p transport.Protocol, limit transport.Limit) {
 	if l.Logger == nil || !l.Logger.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
-	n := l.count(limit, time.Now())
-	if n == 0 {
+	r := refusal{msg, remote, p, 1}
+	l.mu.Lock()
+	if later := l.pending[limit]; later != nil { // limits are few
+		r.count += later.count
+		*later = r
+		l.mu.Unlock()
 		return
 	}
-	attrs := []slog.Attr{
-		slog.String("remote", remote),
-		slog.String("transport", p.String()),
-		slog.String("limit", string(limit)),
-		slog.Int("count", n),
+	if l.pending == nil {
+		l.pending = make(map[transport.Limit]*refusal)
 	}
-	l.Logger.LogAttrs(context.Background(), slog.LevelInfo, msg, attrs...)
+	l.pending[limit] = new(refusal)
+	l.mu.Unlock()
+	l.write(r, limit)
+	time.AfterFunc(logInterval, func() { l.flush(limit) }) // ends when nothing is refused for a second
 }
 
-// count returns how many to tell of, 0 if it is too early for a line.
-func (l *Log) count(limit transport.Limit, now time.Time) int {
+// flush writes what came since the last line.
+func (l *Log) flush(limit transport.Limit) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.lines == nil {
-		l.lines = make(map[transport.Limit]*line)
+	r := *l.pending[limit]
+	if r.count == 0 {
+		delete(l.pending, limit)
+		l.mu.Unlock()
+		return
 	}
-	e := l.lines[limit] // limits are few
-	if e == nil {
-		e = new(line)
-		l.lines[limit] = e
-	}
-	e.count++
-	if now.Sub(e.at) < logInterval {
-		return 0
-	}
-	n := e.count
-	e.at, e.count = now, 0
-	return n
+	l.pending[limit] = new(refusal)
+	l.mu.Unlock()
+	l.write(r, limit)
+	time.AfterFunc(logInterval, func() { l.flush(limit) })
+}
+
+func (l *Log) write(r refusal, limit transport.Limit) {
+	l.Logger.LogAttrs(context.Background(), slog.LevelInfo, r.msg,
+		slog.String("remote", r.remote),
+		slog.String("transport", r.transport.String()),
+		slog.String("limit", string(limit)),
+		slog.Int("count", r.count))
 }
