@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"net/http"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,13 +34,26 @@ type serveCmd struct {
 	Origin    []string `help:"Also accept sessions from web pages of this origin: HOST:PORT, or SCHEME://HOST:PORT, with * as a wildcard. * alone accepts every one, null too. May be repeated." placeholder:"PATTERN"`
 	Protocol  []string `help:"Speak this application protocol with clients that offer it. May be repeated." placeholder:"NAME" sep:"none"`
 
-	MaxSessions           int `help:"Sessions at once. Default: ${default}." default:"20000" placeholder:"N"`
-	MaxSessionsPerAddress int `help:"Sessions at once of one client address. Default: ${default}." default:"4000" placeholder:"N"`
-	SessionRate           int `help:"New sessions per second of one client address; twice as many at once. Default: ${default}." default:"1000" placeholder:"N"`
+	MaxSessions           limit `help:"Sessions at once. Default: ${default}." default:"20000" placeholder:"N"`
+	MaxSessionsPerAddress limit `help:"Sessions at once of one client address. Default: ${default}." default:"4000" placeholder:"N"`
+	SessionRate           limit `help:"New sessions per second of one client address; twice as many at once. Default: ${default}." default:"1000" placeholder:"N"`
 
 	Metrics string `help:"Serve metrics for Prometheus (OpenMetrics) at http://HOST:PORT/metrics." placeholder:"HOST:PORT"`
 	Qlog    string `help:"Write the events of each session to a file in this directory." placeholder:"DIR"`
 	Verbose bool   `short:"v" help:"Log events on standard error."`
+}
+
+// A limit is a number from 1.
+type limit int32
+
+// UnmarshalText is for kong.
+func (l *limit) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseInt(string(text), 10, 32)
+	if err != nil || n < 1 {
+		return fmt.Errorf("%q is no limit: write a number from 1 to %d, or leave it out", text, math.MaxInt32)
+	}
+	*l = limit(n)
+	return nil
 }
 
 // Help is shown by serve --help.
@@ -103,12 +118,12 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 		TLSConfig:             &tls.Config{Certificates: []tls.Certificate{cert}},
 		Handler:               h,
 		Transports:            ps,
-		MaxSessions:           c.MaxSessions,
-		MaxSessionsPerAddress: c.MaxSessionsPerAddress,
-		SessionRate:           c.SessionRate,
+		MaxSessions:           int(c.MaxSessions),
+		MaxSessionsPerAddress: int(c.MaxSessionsPerAddress),
+		SessionRate:           int(c.SessionRate),
 		// A WebSocket has a connection of its own.
-		MaxConnections:           max(c.MaxSessions, h2wt.DefaultMaxConnections),
-		MaxConnectionsPerAddress: max(c.MaxSessionsPerAddress, h2wt.DefaultMaxConnectionsPerAddress),
+		MaxConnections:           max(int(c.MaxSessions), h2wt.DefaultMaxConnections),
+		MaxConnectionsPerAddress: max(int(c.MaxSessionsPerAddress), h2wt.DefaultMaxConnectionsPerAddress),
 		Logger:                   verboseLogger(io.err, c.Verbose),
 	}
 	h.logger = srv.Logger
@@ -243,18 +258,6 @@ func (c *serveCmd) check() (ps []transport.Protocol, names []string, host string
 	}
 	if err = checkProtocols(c.Protocol); err != nil {
 		return fail(err)
-	}
-	for _, l := range []struct {
-		flag  string
-		value int
-	}{
-		{"--max-sessions", c.MaxSessions},
-		{"--max-sessions-per-address", c.MaxSessionsPerAddress},
-		{"--session-rate", c.SessionRate},
-	} {
-		if l.value < 1 {
-			return fail(usagef("%s %d must be at least 1: leave it out for the default", l.flag, l.value))
-		}
 	}
 	return ps, names, host, nil
 }

@@ -182,7 +182,7 @@ func TestInterruptTwice(t *testing.T) {
 }
 
 func TestTransportsAreListedOnce(t *testing.T) {
-	cmd := &serveCmd{Addr: "127.0.0.1:0", Transport: []string{"ws", "h2", "ws"}, MaxSessions: 1, MaxSessionsPerAddress: 1, SessionRate: 1}
+	cmd := &serveCmd{Addr: "127.0.0.1:0", Transport: []string{"ws", "h2", "ws"}}
 	ps, names, _, err := cmd.check()
 	if err != nil || strings.Join(names, ",") != "ws,h2" || len(ps) != 2 {
 		t.Errorf("%v, %v, %v", ps, names, err)
