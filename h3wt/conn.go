@@ -149,7 +149,7 @@ func (c *conn) settle(p PeerSettings, r *draftRules) {
 	c.peer, c.rules = p, r
 	c.mu.Unlock()
 	if first {
-		c.log("settings received", "", nil, slog.String("draft", r.draft.String()), slog.Bool("flowControl", r.flowControlled(p)))
+		c.log("settings received", "", nil, slog.String("draft", r.draft.String()), slog.Bool("flow_control", r.flowControlled(p)))
 	}
 }
 

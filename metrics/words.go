@@ -92,6 +92,7 @@ var limits = []string{
 	string(transport.LimitCloseTime),
 	string(transport.LimitMemory),
 	string(transport.LimitFrames),
+	string(transport.LimitFrameSize),
 	string(transport.LimitStreamResets),
 	string(transport.LimitReplies),
 	string(transport.LimitMessageSize),

@@ -363,7 +363,7 @@ func (c *Conn) failStreams() {
 // logStream logs an event of a stream; no lock is held.
 func (c *Conn) logStream(msg string, id uint32, attrs ...slog.Attr) {
 	if c.cfg.Logger.Enabled(context.Background(), slog.LevelDebug) {
-		c.cfg.Logger.LogAttrs(context.Background(), slog.LevelDebug, "h2conn: "+msg, append(attrs, slog.Uint64("stream", uint64(id)))...)
+		c.cfg.Logger.LogAttrs(context.Background(), slog.LevelDebug, msg, append(attrs, slog.Uint64("stream", uint64(id)))...)
 	}
 }
 

@@ -330,7 +330,7 @@ func (c *Conn) queueRSTLocked(id uint32, code http2.ErrCode) {
 
 // reset tells the Receiver that its stream has ended abruptly. Read goroutine.
 func (c *Conn) reset(s *Stream, e *StreamError) {
-	c.logStream("stream ends", s.id, slog.Any("err", e))
+	c.logStream("transport stream ended", s.id, slog.Any("error", e))
 	s.recvr.Reset(e.Code, e.Remote, e)
 }
 
