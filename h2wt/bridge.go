@@ -37,7 +37,9 @@ func (c *serverConn) startBridge(x *exchange, h *h2conn.Header) h2conn.Receiver 
 	if h.EndStream {
 		return c.decline(x, http.StatusBadRequest)
 	}
+	x.memory = x.openAccount()
 	x.recv = newRecvBuffer(x.st.Consume)
+	x.recv.account = x.memory
 	conn := newBridgeConn(x)
 	x.bridge = &bridge{response: x.w, conn: conn}
 	x.w.send.onEnd = func() {

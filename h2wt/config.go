@@ -42,14 +42,18 @@ type Config struct {
 	MaxHeaderBytes int
 
 	// MaxConnectionMemory bounds the bytes that all sessions of one connection
-	// hold: received and unread, or written and unsent. At three quarters of it
-	// windows stop growing; at the limit no session gets new credit, and the
-	// newest of those holding most is ended with ENHANCE_YOUR_CALM. The bodies
-	// of ordinary requests have the same bound of their own. Default 32 MiB;
-	// negative: none.
+	// hold: received and unread, written and unsent, and the header in Info. At
+	// three quarters of it windows stop growing; at the limit no session gets new
+	// credit, and the newest of those holding most is ended with
+	// ENHANCE_YOUR_CALM. The unread bodies of ordinary requests, WebSockets and
+	// undecided sessions have the same bound of their own: at it the client gets
+	// no new credit on the connection, so that a window of at most 16 MiB may
+	// come on top. Default 32 MiB; negative: none.
 	MaxConnectionMemory int64
-	// MaxServerMemory is the same for all connections of a server together.
-	// Default 512 MiB; negative: none. Server only.
+	// MaxServerMemory bounds the same for all connections of a server together,
+	// sessions, bodies and the rest in one account; at the limit the newest of
+	// those holding most is ended with ENHANCE_YOUR_CALM. Default 512 MiB;
+	// negative: none. Server only.
 	MaxServerMemory int64
 
 	// UpgradeTimeout bounds how long a handler may leave a WebTransport or
@@ -159,6 +163,9 @@ func (c *Config) lingerTimeout() time.Duration {
 	return orNone(c.LingerTimeout, DefaultLingerTimeout)
 }
 
+// maxConnWindow is what HTTP/2's window for a connection grows to.
+const maxConnWindow = 16 << 20
+
 // rate is a token bucket as the connection takes it.
 func rate(r transport.Rate) h2conn.Rate {
 	n := func(v int64) int { return int(min(v, 1<<30)) }
@@ -186,6 +193,7 @@ func (c *Config) h2() *h2conn.Config {
 		WriteTimeout:   c.WriteTimeout,
 		KeepAlive:      c.KeepAlive,
 		PingTimeout:    c.PingTimeout,
+		MaxConnWindow:  maxConnWindow,
 		Resets:         rate(c.StreamResets),
 		Glitches:       rate(c.Glitches),
 		Logger:         c.Logger,

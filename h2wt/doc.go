@@ -97,8 +97,8 @@
 // # Bounds
 //
 // What a client can make a server hold, per connection: the bytes of its
-// sessions, Config.MaxConnectionMemory; of request bodies and undecided sessions,
-// as much again and one connection window; for each response 64 KiB written and
-// not sent; and Config.MaxConcurrentStreams handlers, which count until they have
+// sessions and the headers they keep, Config.MaxConnectionMemory; of request
+// bodies, WebSockets and undecided sessions, as much again and one connection
+// window of 16 MiB; for each response 64 KiB written and not sent; and Config.MaxConcurrentStreams handlers, which count until they have
 // returned, even if the client has reset their streams.
 package h2wt

@@ -26,6 +26,7 @@ type exchange struct {
 	local  h2conn.Settings // ours, as the client knew them when it asked; of a WebTransport request
 	bridge *bridge         // of a WebSocket request, else nil
 	cancel context.CancelCauseFunc
+	memory *account // what is held for it; nil if nothing can be
 
 	mu       sync.Mutex // guards the following
 	holds    int
@@ -60,6 +61,7 @@ func (x *exchange) release() {
 	last := x.holds == 0
 	x.mu.Unlock()
 	if last {
+		x.memory.close()
 		x.conn.forget(x)
 		x.st.Done()
 	}
@@ -183,11 +185,24 @@ func (x *exchange) abort(code http2.ErrCode, err error) {
 func (x *exchange) ended(err error) {
 	err = lostError(err)
 	if x.recv != nil {
-		x.recv.end(err)
+		x.recv.fail(err)
 	}
 	x.w.send.fail(err)
 	x.cancel(err)
 	x.sent()
+}
+
+// overMemory ends the exchange because of what is held for it: it is the newest of
+// those that hold most.
+func (x *exchange) overMemory() {
+	x.abort(http2.ErrCodeEnhanceYourCalm, errBodyMemory)
+	if x.recv != nil {
+		x.recv.abandon(errBodyMemory) // also if it was complete
+	}
+	if x.tunnel != nil {
+		x.tunnel.over(errBodyMemory)
+		x.refusedSession(0, errBodyMemory.limit, errBodyMemory)
+	}
 }
 
 // sent is called when there is nothing left to wait for: the response was taken

@@ -17,6 +17,7 @@ const keepBuffer = 16 << 10
 type recvBuffer struct {
 	deadline deadline.Deadline
 	consume  func(n int) // returns credit to the peer; called without the gate
+	account  *account    // counts what is held
 
 	gate *gate.Gate // guards the following; set: Read need not wait
 	buf  []byte
@@ -32,11 +33,15 @@ func newRecvBuffer(consume func(int)) *recvBuffer {
 // put takes received bytes, on the read goroutine. It returns how many of them
 // need no reader because there is none.
 func (b *recvBuffer) put(p []byte) (consumed int) {
+	effect := b.account.hold(len(p)) // before a reader can release them
+	defer effect.Run()               // without the gate
 	b.gate.Lock()
-	defer b.unlock()
 	if b.gone != nil || b.err != nil {
+		b.unlock()
+		b.account.release(len(p))
 		return len(p)
 	}
+	defer b.unlock()
 	if b.off > 0 && len(b.buf)+len(p) > cap(b.buf) {
 		b.buf = b.buf[:copy(b.buf, b.buf[b.off:])]
 		b.off = 0
@@ -54,6 +59,20 @@ func (b *recvBuffer) end(err error) {
 	}
 }
 
+// fail ends the buffer because its stream was reset. What came of a body that is
+// not complete is dropped: it is worth nothing, and a client could fill the memory
+// with such bodies, while handlers work on something else.
+func (b *recvBuffer) fail(err error) {
+	b.gate.Lock()
+	complete := b.err != nil
+	b.unlock()
+	if complete {
+		return
+	}
+	b.end(err)
+	b.abandon(err)
+}
+
 // abandon drops what was not read, now and later; Read returns err.
 func (b *recvBuffer) abandon(err error) {
 	b.gate.Lock()
@@ -64,6 +83,7 @@ func (b *recvBuffer) abandon(err error) {
 	b.buf, b.off = nil, 0
 	b.unlock()
 	if n > 0 {
+		b.account.release(n)
 		b.consume(n)
 	}
 }
@@ -99,6 +119,7 @@ func (b *recvBuffer) Read(p []byte) (int, error) {
 	}
 	b.unlock()
 	if n > 0 {
+		b.account.release(n)
 		b.consume(n)
 	}
 	return n, err

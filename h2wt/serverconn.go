@@ -32,7 +32,8 @@ type serverConn struct {
 	remote  string
 	ctx     context.Context // the parent of every request's
 	handler http.Handler
-	budget  *sessionstate.Budget
+	budget  *sessionstate.Budget // of sessions
+	bodies  *sessionstate.Budget // of what is held for requests, see account
 	state   stateHook
 	watch   *watch
 
@@ -65,7 +66,8 @@ func newServerConn(srv *server, hs *http.Server, tc *tls.Conn, h http.Handler) *
 	if account == nil {
 		account = srv.budget
 	}
-	c.budget = newBudget(orNone(c.cfg.MaxConnectionMemory, DefaultMaxConnectionMemory), account)
+	memory := orNone(c.cfg.MaxConnectionMemory, DefaultMaxConnectionMemory)
+	c.budget, c.bodies = newBudget(memory, account), newBodyBudget(memory, account)
 	if hook := hs.ConnState; hook != nil {
 		c.state.hook = func(s http.ConnState) { hook(tc, s) }
 		c.state.current = c.current
@@ -216,6 +218,8 @@ func (c *serverConn) startRequest(x *exchange, h *h2conn.Header) h2conn.Receiver
 	if h.EndStream {
 		x.recv.end(io.EOF)
 	} else {
+		x.memory = x.openAccount()
+		x.recv.account = x.memory
 		x.req.Body = body
 		x.w.wantContinue = httpguts.HeaderValuesContainsToken(x.req.Header["Expect"], "100-continue")
 	}
@@ -251,6 +255,8 @@ func (c *serverConn) startSession(x *exchange, h *h2conn.Header) h2conn.Receiver
 		return c.decline(x, http.StatusTooManyRequests)
 	}
 	x.local = h.Local
+	x.memory = x.openAccount()
+	t.account = x.memory
 	x.st.HoldCredit()
 	x.expectDecision()
 	go x.run() // ends with the handler; see run

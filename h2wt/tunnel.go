@@ -45,6 +45,7 @@ type tunnel struct {
 	answered func(h *h2conn.Header) // called for every response, on a client
 	ended    chan struct{}          // closed in tunnelOver
 	progress chan struct{}          // has a token when something was received
+	account  *account               // counts what is held on a server
 
 	mu      sync.Mutex // guards the following
 	st      *h2conn.Stream
@@ -116,6 +117,7 @@ func (t *tunnel) attach(s *session.Session) bool {
 		}
 		break
 	}
+	t.account.close()
 	st.ReleaseCredit()
 	return true
 }
@@ -131,6 +133,7 @@ func (t *tunnel) refuse() {
 	n, st := len(t.held), t.st
 	t.held = nil
 	t.mu.Unlock()
+	t.account.close()
 	if n > 0 {
 		st.Consume(n)
 	}
@@ -193,6 +196,8 @@ func (t *tunnel) Data(p []byte) int {
 	case tunnelHeld, tunnelReplaying:
 		t.held = append(t.held, p...)
 		t.mu.Unlock()
+		// Nothing is released before all is: this may come behind that.
+		t.account.hold(len(p)).Run()
 		t.received()
 		return 0
 	case tunnelLive:
@@ -251,11 +256,12 @@ func (t *tunnel) over(err error) {
 	}
 	t.state, t.err = tunnelOver, err
 	s := t.sess
-	if s != nil {
-		t.held = nil // collect may want it else
+	if s != nil || t.answered == nil {
+		t.held = nil // on a client, collect may want it
 	}
 	close(t.ended)
 	t.mu.Unlock()
+	t.account.close()
 	if s != nil {
 		s.Lost(lostError(err))
 	}
