@@ -293,6 +293,34 @@ func TestDialFailures(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+	t.Run("a name server that takes its time", func(t *testing.T) {
+		inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+			d := w.dialer()
+			quick, slow := d.hooks.resolve, 3*time.Second
+			d.hooks.resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+				select {
+				case <-time.After(slow):
+					return quick(ctx, host)
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}
+			s, r := wantDial(t, d, w.url, "its time is added", transport.HTTP3, slow+40*msec)
+			if r.Resolve != slow {
+				t.Errorf("the report says %v", r.Resolve)
+			}
+			s.CloseWithError(0, "")
+			slow = time.Minute
+			start := time.Now()
+			_, r, err := d.Dial(t.Context(), w.url, nil)
+			if took := time.Since(start); took != 10*time.Second || !errors.Is(err, context.DeadlineExceeded) || r.Resolve != took {
+				t.Errorf("got %v after %v\n%v", err, took, r)
+			}
+			if _, ok := err.(*DialError); !ok {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
 	t.Run("unknown name", func(t *testing.T) {
 		inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
 			_, _, err := w.dialer().Dial(t.Context(), "https://example.net/", nil)
