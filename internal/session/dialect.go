@@ -59,9 +59,10 @@ type dialect struct {
 	// application was told an end, the state of a stream is gone, or a capsule
 	// was sent that stands behind an end as draft 15 reads it. If the prior
 	// turns out wrong then, the session ends.
-	staked bool
-	held   []heldEnd   // the streams in recvHeld whose grace runs, in the order in which it ends
-	timer  *time.Timer // runs graceOver while there are any
+	staked   bool
+	unfunded bool        // a stream may have recvHalf.unfunded
+	held     []heldEnd   // the streams in recvHeld whose grace runs, in the order in which it ends
+	timer    *time.Timer // runs graceOver while there are any
 }
 
 // A heldEnd is a stream whose end is held back, and since when its peer could
@@ -239,16 +240,46 @@ func closedByPeer(e *transport.SessionError) bool { return e.Remote && e.Err == 
 
 // holdLocked holds back the end of a stream, which the last capsule is by the
 // prior. A peer that has used up its credit could not go on if it wanted to, so
-// its silence means nothing before it has been given some.
-func (s *Session) holdLocked(st *stream, now time.Time) {
+// its silence means nothing before it has been given some. Data says that the
+// capsule had some: an empty one that is no end opens the stream, and a peer does
+// not wait for credit to do that.
+func (s *Session) holdLocked(st *stream, now time.Time, data bool) {
 	h := &st.recv
 	must(h.on(recvEventHold))
-	if h.win.Received() == h.win.Limit() && !h.discards() {
-		h.full = true
+	h.full = h.win.Received() == h.win.Limit() && !h.discards()
+	h.unfunded = data && s.window.Received() == s.window.Limit()
+	s.dialect.unfunded = s.dialect.unfunded || h.unfunded
+	if h.full {
 		s.creditLocked(st) // what was read while the capsule came
+	}
+	if !h.full && !h.unfunded {
+		s.graceLocked(st, now)
+	}
+}
+
+// fundedLocked follows WT_MAX_DATA, which the peer knows of at a time.
+func (s *Session) fundedLocked(at time.Time) {
+	if !s.dialect.unfunded {
 		return
 	}
-	s.graceLocked(st, now)
+	s.dialect.unfunded = false
+	for _, st := range s.streams {
+		if h := &st.recv; h.unfunded {
+			h.unfunded = false
+			if h.state == recvHeld && !h.full {
+				s.graceLocked(st, at)
+			}
+		}
+	}
+}
+
+// unfilledLocked has the grace of a held end begin, if no credit of the session is
+// waited for.
+func (s *Session) unfilledLocked(st *stream, from time.Time) {
+	st.recv.full = false
+	if !st.recv.unfunded {
+		s.graceLocked(st, from)
+	}
 }
 
 // graceLocked has the end of a stream told after the grace. The queue is bounded
@@ -256,7 +287,6 @@ func (s *Session) holdLocked(st *stream, now time.Time) {
 // second time.
 func (s *Session) graceLocked(st *stream, from time.Time) {
 	d := &s.dialect
-	st.recv.full = false
 	i := len(d.held)
 	for i > 0 && d.held[i-1].at.After(from) {
 		i--

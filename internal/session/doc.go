@@ -66,8 +66,9 @@
 // While it is not settled, data is delivered as it comes. What ends a stream in
 // the supposed reading is held back for 100 ms (finGrace), or until there is
 // evidence; after that the end is told. To a peer whose last byte used up the
-// stream's credit, more is given first as it is read, and the time begins a round
-// trip after that, since without credit its silence means nothing. If the end was wrong and the application has
+// credit of the stream or of the session, more is given first as it is read, and
+// the time begins a round trip after that, since without credit its silence means
+// nothing. If the end was wrong and the application has
 // not read it, it is taken back. The other way round, data of a single
 // 0x190b4d3b is given no end until evidence says that it was one, so that a peer
 // of draft 15 which waits for an answer to nothing but such streams waits for

@@ -208,7 +208,7 @@ func (h *lawless) check() {
 		unread += st.recv.buf.n
 		if st.recv.state == recvHeld {
 			held++
-			if st.recv.full {
+			if st.recv.full || st.recv.unfunded {
 				full++
 			}
 		}

@@ -36,6 +36,7 @@ func (f *filler) fillControl() bool {
 			c := capsule.MaxData{MaximumData: limit}
 			f.control(c.Append(buf[:0]))
 			f.sent(c)
+			s.fundedLocked(f.time().Add(s.rtt))
 		}
 	}
 	// Twice, since a stream can be over without a capsule being sent for it, and
@@ -183,7 +184,7 @@ func (f *filler) fillStream(st *stream, buf []byte) bool {
 			f.control(c.Append(buf))
 			f.sent(c)
 			if r.state == recvHeld {
-				s.graceLocked(st, f.time().Add(s.rtt)) // it cannot know before
+				s.unfilledLocked(st, f.time().Add(s.rtt)) // it cannot know before
 			}
 		}
 	}

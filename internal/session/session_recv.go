@@ -28,6 +28,7 @@ type reader struct {
 	// The capsule that is being received.
 	stream   *stream // of WT_STREAM
 	fin      bool
+	data     bool   // it has some
 	datagram []byte // the payload so far
 	size     uint64 // the payload's size
 }
@@ -87,7 +88,7 @@ func (r *reader) after(n int) {
 // Stream implements capsule.Handler: the header of WT_STREAM.
 func (r *reader) Stream(id uint64, fin bool, size uint64) error {
 	s := r.s
-	r.stream, r.fin = nil, fin
+	r.stream, r.fin, r.data = nil, fin, size > 0
 	if s.err != nil {
 		return nil // being closed: only credit is of interest
 	}
@@ -201,7 +202,7 @@ func (r *reader) StreamData(p []byte, last bool) error {
 			s.finLocked(st)
 			return nil
 		}
-		s.holdLocked(st, r.now)
+		s.holdLocked(st, r.now, r.data)
 	}
 	if st.readable != nil {
 		signal(st.readable)

@@ -329,7 +329,7 @@ func (st *stream) cancelRead(code transport.StreamErrorCode) {
 		s.dirtyLocked(st)
 	}
 	if r.state == recvHeld && r.full {
-		s.graceLocked(st, time.Now()) // no credit follows that it could wait for
+		s.unfilledLocked(st, time.Now()) // no credit follows that it could wait for
 	}
 	if st.readable != nil {
 		signal(st.readable)

@@ -72,6 +72,7 @@ type recvHalf struct {
 	begun    bool // a WT_STREAM has come
 	supposed bool // it came to recvDataRead on the prior alone
 	full     bool // in recvHeld: the peer has had no credit since, and is given some
+	unfunded bool // in recvHeld: the same of the session's credit
 	// waived says that the peer need not answer WT_STOP_SENDING, which went
 	// out: the part is over for this side, and anything may still come.
 	waived bool
