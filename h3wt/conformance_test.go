@@ -20,14 +20,6 @@ func TestConformanceBubble(t *testing.T) {
 	}, caps)
 }
 
-func TestRates(t *testing.T) {
-	caps := caps
-	caps.Bubble = true
-	transporttest.TestRates(t, func(t testing.TB, client, server *transport.Config) (_, _ transport.Session, _ func()) {
-		return makePair(t, simulated(t), client, server)
-	}, caps)
-}
-
 func TestConformanceLoopback(t *testing.T) {
 	transporttest.TestSession(t, func(t testing.TB, client, server *transport.Config) (_, _ transport.Session, _ func()) {
 		return makePair(t, loopback(), client, server)

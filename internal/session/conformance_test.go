@@ -18,7 +18,6 @@ var pipeCaps = transporttest.Caps{
 
 func TestConformance(t *testing.T) {
 	transporttest.TestSession(t, makePair, pipeCaps)
-	transporttest.TestRates(t, makePair, pipeCaps)
 }
 
 // TestConformanceOfDialects runs the suite between two sides that both suppose,

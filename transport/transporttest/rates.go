@@ -5,18 +5,10 @@ import (
 	"errors"
 	"io"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/towpath-go/towpath/transport"
 )
-
-// TestRates runs the cases about Config's rates and IdleTimeout.
-func TestRates(t *testing.T, mk MakePair, caps Caps) {
-	for _, tc := range rateCases {
-		t.Run(tc.name, func(t *testing.T) { tc.test(t, mk, caps) })
-	}
-}
 
 const (
 	// rateWindow is all that the windows of slowed give before the rate counts.

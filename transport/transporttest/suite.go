@@ -99,6 +99,7 @@ var themes = []theme{
 	{"info", infoCases},
 	{"closing", closingCases},
 	{"priority", priorityCases},
+	{"rates", rateCases},
 	{"stress", stressCases},
 }
 

@@ -15,18 +15,13 @@ var refCaps = Caps{Bubble: true, ExactPriority: true, ReliableDatagrams: true, C
 // faultVariable names the fault of TestFaulty's sessions.
 const faultVariable = "TOWPATH_TRANSPORTTEST_FAULT"
 
-func TestReference(t *testing.T) { testRef(t, refMakePair(), refCaps) }
-
-func testRef(t *testing.T, mk MakePair, caps Caps) {
-	TestSession(t, mk, caps)
-	t.Run("rates", func(t *testing.T) { TestRates(t, mk, caps) })
-}
+func TestReference(t *testing.T) { TestSession(t, refMakePair(), refCaps) }
 
 // TestReferenceInRealTime runs the suite as it runs over real sockets.
 func TestReferenceInRealTime(t *testing.T) {
 	caps := refCaps
 	caps.Bubble, caps.ExactPriority, caps.Unpaced = false, false, true
-	testRef(t, refMakePair(), caps)
+	TestSession(t, refMakePair(), caps)
 }
 
 // TestFaulty is run by TestFaultsAreFound in a process of its own, because it
@@ -40,7 +35,7 @@ func TestFaulty(t *testing.T) {
 	if name, ok := strings.CutPrefix(fault, "tendency: "); ok {
 		fault, caps.ExactPriority = name, false
 	}
-	testRef(t, refMakePair(fault), caps)
+	TestSession(t, refMakePair(fault), caps)
 }
 
 // TestFaultsAreFound: a suite that cannot fail proves nothing. Each fault built
