@@ -76,7 +76,7 @@ var rooms = []room{
 	{name: "negotiate",
 		imports: []string{"transport", "h2wt", "h3wt", "wswt", "internal/handshake", "internal/sessionstate", "internal/quota", "internal/admission", "internal/gate", "internal/deadline",
 			"github.com/quic-go/quic-go/...", "golang.org/x/net/...", "golang.org/x/sys/..."},
-		tests: []string{"internal/hostile", "internal/delivery", "transport/transporttest", "capsule", "internal/h2test", "internal/memconn", "internal/testcert"}},
+		tests: []string{"metrics", "internal/hostile", "internal/delivery", "transport/transporttest", "capsule", "internal/h2test", "internal/memconn", "internal/testcert"}},
 	{name: "web/suite/server", imports: []string{"transport", "negotiate"}}, // a command of the tests of web
 	{name: "cmd/towpath", imports: []string{"transport", "negotiate", "h2wt", "metrics", "qlog", "github.com/alecthomas/kong"},
 		tests: []string{"internal/memconn", "internal/testcert"}},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/internal/testcert"
+	"github.com/towpath-go/towpath/metrics"
 	"github.com/towpath-go/towpath/negotiate"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -138,6 +139,16 @@ func ExampleUpgrade() {
 	// Output: 12:00 <nil>
 }
 
+// watched is a server whose metrics are served at an address of their own.
+func watched(addr string, conf *tls.Config, handler http.Handler) *negotiate.Server {
+	rec := metrics.NewRecorder()
+	srv := &negotiate.Server{Addr: addr, TLSConfig: conf, Handler: handler, Monitor: rec}
+	go http.ListenAndServe("127.0.0.1:9090", metrics.Handler(rec))
+	return srv
+}
+
+var _ = watched // the README has its body
+
 // TestREADME keeps the README's programs equal to the ones that run above.
 func TestREADME(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
@@ -149,12 +160,15 @@ func TestREADME(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := strings.Split(strings.ReplaceAll(string(readme), "\r\n", "\n"), "```go\n")[1:]
-	if len(blocks) != 2 {
-		t.Fatalf("the README has %d programs, want a server and a client", len(blocks))
+	if len(blocks) != 3 {
+		t.Fatalf("the README has %d programs, want a server, a client and what watches them", len(blocks))
+	}
+	plain := func(code string) string { // whatever it is nested in
+		return strings.ReplaceAll(strings.ReplaceAll(code, "\r\n", "\n"), "\t", "")
 	}
 	for _, b := range blocks {
 		code, _, _ := strings.Cut(b, "```")
-		if !strings.Contains(strings.ReplaceAll(string(source), "\r\n", "\n"), "\n"+code) {
+		if !strings.Contains(plain(string(source)), "\n"+plain(code)) {
 			t.Errorf("example_test.go does not have the README's\n%s", code)
 		}
 	}

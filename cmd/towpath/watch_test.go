@@ -80,7 +80,7 @@ func TestMetricsForEverybodyAreWarnedOf(t *testing.T) {
 func TestQlog(t *testing.T) {
 	server, client := filepath.Join(t.TempDir(), "server"), t.TempDir()
 	s := start(t, "--qlog", server)
-	ways := []string{"h2", "ws"}
+	ways := []string{"h3", "h2", "ws"}
 	for _, way := range ways {
 		if o := invoke(t, "x", "connect", "--qlog", client, "--transport", way, "--cert-hash", s.hash, s.url("/echo")); o.status != 0 || o.err != "" {
 			t.Fatalf("%s: %+v", way, o)
