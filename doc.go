@@ -11,6 +11,7 @@
 //	h3wt        WebTransport over HTTP/3, for programs that want only that
 //	wswt        the same sessions over WebSocket, for programs that want only that
 //	metrics     counts what servers and dialers do, for monitoring systems
+//	qlog        a directory in which sessions write what they did
 //	capsule     the capsule codec of both drafts, without I/O
 //
 // Package transport/transporttest is the conformance suite, for programs that
