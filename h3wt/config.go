@@ -83,8 +83,11 @@ type Config struct {
 	MaxConnectionMemory int64
 	// MaxServerMemory is the same for all connections of a server together.
 	// quic-go does not tell what it holds, so windows may grow by three quarters
-	// of it in all, and a quarter is for datagrams queued. The initial windows
-	// come on top, for each connection. Default 512 MiB; negative: no limit on
+	// of it in all, and a quarter is for datagrams queued: when that is full, the
+	// newest of the sessions that hold most ends. The initial windows come on top,
+	// for each connection. It is no account in common with other transports:
+	// windows are credit, which is never taken back, and those of peers whose data
+	// is read at once would leave no room for the bytes that others really hold. Default 512 MiB; negative: no limit on
 	// growth. Server only.
 	MaxServerMemory int64
 

@@ -30,9 +30,11 @@
 // either end: 2 of quic-go, 2 for what http3 reads (the control stream,
 // datagrams), 2 that accept streams and 1 that waits for its end. A session has
 // 2: the reader of its CONNECT stream, and one that takes datagrams from http3,
-// which keeps only a few. A stream has none, but while its header is late; nor
-// has a writer: capsules are written by whoever causes them, and by a goroutine
-// only while the peer gives no credit, as are datagrams while there are any.
+// which keeps only a few. A stream has none, but while its header is late, and a
+// request has one from its first bytes to the return of its handler; nor has a
+// writer: capsules are written by whoever causes them, and by a goroutine only
+// while the peer gives no credit, as are datagrams while there are any. So a peer
+// causes at most as many goroutines in a connection as QUIC allows it streams.
 //
 // There are two mutexes, the connection's and the session's, which its streams
 // share. They are never held together, nor while quic-go, http3 or the
@@ -50,6 +52,29 @@
 // 32 in http3; capsules, by 1,028 bytes, a DATAGRAM capsule by MaxDatagramSize,
 // and by their rate; capsules to be sent, by one of each kind.
 //
+// What costs work and brings nothing is counted by the buckets of
+// transport.Floods. Glitches: PADDING, unknown and repeated capsules, flow-control
+// capsules without flow control, empty DATA frames. Control: flow-control
+// capsules. TinyDatagrams: DATAGRAM capsules; those in QUIC datagrams are not
+// counted, since quic-go and http3 drop what they cannot hand over. Resets: for a
+// session the peer's resets of its streams, and requests to stop, once the
+// application meets them; for a connection, in a bucket of the same size by
+// Config.Session, the streams that were opened for nothing: reset before their
+// header, for a session that does not come, requests and sessions that the client
+// resets or has reset. More of those close the connection with H3_EXCESSIVE_LOAD.
+// Frames of unknown type, and the rest of skipped capsules, cost what it takes to
+// receive them, and are not counted.
+//
+// Handshakes with clients whose address is not verified are bounded by
+// UnverifiedHandshakes; one that has not got beyond its first packet costs up to
+// 64 KiB, and is given up after 5 s.
+//
+// QUIC's windows bound bytes, and quic-go keeps each STREAM frame apart until it is
+// read: a frame of one byte holds up to 192, one of 128 bytes a buffer of 1,452. A
+// peer that fills the windows with such frames, of streams that the application
+// does not read, makes this side hold as many times more than MaxConnectionMemory.
+// Where that matters, give sessions small windows, and bound the connections.
+//
 // Session flow control is on if the peer wants it; then several sessions can
 // share the connection. Each gets its windows out of the connection's, so that
 // unread data of one never stops another, nor the capsules of any. Without it a
@@ -66,8 +91,12 @@
 //     http3.
 //   - The scheme of a CONNECT request is not told to a server.
 //   - Received bytes are known when they are read, or when the end of their
-//     stream has arrived: so do Stats count them, and so late is data beyond the
-//     session's limit found out. QUIC's own limits hold all the same.
+//     stream has arrived: so do Stats count them, so late is data beyond the
+//     session's limit found out, and only then is it traffic for IdleTimeout.
+//     QUIC's own limits hold all the same.
+//   - Without session flow control there is no credit to withhold for
+//     IncomingByteRate. Read then takes no more than the rate allows, and QUIC's
+//     windows hold the peer back. What is discarded unread is not counted.
 //   - Streams that were finished stay readable after the session's end, but not
 //     after the connection's, nor once further sessions need their room: with
 //     the open sessions no more than MaxSessions have unread streams.

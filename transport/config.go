@@ -58,7 +58,9 @@ type Config struct {
 	// IncomingByteRate bounds the stream data that the peer may send: once Burst
 	// bytes were received it gets new credit at PerSecond bytes a second, so that
 	// it can send at most Burst + PerSecond x time + what the windows had given
-	// already. Nothing is lost and the session goes on. Default: no limit.
+	// already. Nothing is lost and the session goes on. On HTTP/3 without session
+	// flow control Read takes no more than the rate allows, so that QUIC's windows
+	// hold the peer back. Default: no limit.
 	IncomingByteRate Rate
 	// IncomingDatagramRate bounds the received datagrams: those above it are
 	// dropped, counted in Stats.DatagramsThrottled. Default: no limit.
@@ -117,8 +119,9 @@ type Floods struct {
 	Glitches Rate
 	// Resets are streams that the peer resets, if this side did not ask for it,
 	// and requests to stop sending. A stream of the peer that ends cleanly gives
-	// one back. More end the session as excessive load. Default 100 a second,
-	// burst 1,000.
+	// one back. More end the session as excessive load. On HTTP/3 a bucket of the
+	// same size bounds the streams and requests of a connection that come to
+	// nothing. Default 100 a second, burst 1,000.
 	Resets Rate
 	// Control are all flow-control capsules. Each capsule sent gives two back,
 	// and each 512 bytes of it another one, since a peer that reads has to
@@ -126,8 +129,8 @@ type Floods struct {
 	// burst 10,000.
 	Control Rate
 	// TinyDatagrams are datagrams of less than 16 bytes. More end the session
-	// with WT_ERROR. On HTTP/3 each has a packet of its own, and they are not
-	// counted. Default 50,000 a second, burst 100,000.
+	// with WT_ERROR. On HTTP/3 only those in DATAGRAM capsules are counted; QUIC
+	// datagrams are dropped before they cost much. Default 50,000 a second, burst 100,000.
 	TinyDatagrams Rate
 }
 
