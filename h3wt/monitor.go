@@ -94,6 +94,9 @@ func (c *conn) requestEnded(failed bool) {
 // end the connection, by the bucket that Floods.Resets says. Those of a session
 // count for the session.
 func (c *conn) charge(what string) {
+	if c.qc.Context().Err() != nil {
+		return // streams end with their connection
+	}
 	c.mu.Lock()
 	ok := c.resets.Charge(time.Now())
 	c.mu.Unlock()

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/quic-go/quic-go"
+
 	"github.com/towpath-go/towpath/internal/handshake"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -91,6 +93,31 @@ func TestMonitor(t *testing.T) {
 		time.Sleep(time.Second)
 		w.want(t, "server h3 connection opened", "server h3 session opened", "server h3 connection ended with an error")
 		lines.want(t, `level=DEBUG msg="connection ended" transport=h3 side=server error="WT_ERROR: session ID is not a client-initiated bidirectional stream's"`)
+	})
+	bubble(t, "streams that end with the connection are not what ended it", func(t *testing.T) {
+		w, router := &watched{}, &cutRouter{}
+		handler, accepted := sessions(t, nil)
+		h := serve(t, routed(t, router), &Server{Handler: handler, Config: &Config{
+			Monitor: w, Session: &transport.Config{Floods: transport.Floods{Resets: transport.Rate{PerSecond: 1, Burst: 1}}},
+		}})
+		defer h.stop()
+		c := h.rawDial(fullQUIC, modernSettings...)
+		c.accepted()
+		s := <-accepted
+		for range criticalStreams - 1 {
+			if _, err := c.OpenUniStream(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.uniStream(varints(uniStreamType, 0)) // shows the silent ones before it
+		time.Sleep(time.Second)
+		router.cut.Store(true)
+		<-s.Context().Done()
+		if _, ok := errors.AsType[*quic.IdleTimeoutError](context.Cause(s.Context())); !ok {
+			t.Errorf("the session ended with %v", context.Cause(s.Context()))
+		}
+		time.Sleep(time.Second)
+		w.want(t, "server h3 connection opened", "server h3 session opened", "server h3 connection ended with an error")
 	})
 	for _, c := range []struct {
 		name    string
