@@ -30,8 +30,19 @@ type heard struct {
 	what *ledger.Message
 }
 
+// placed is where a process runs among the machine's processors, see package
+// attack.
+type placed int
+
+const (
+	anywhere placed = iota
+	alone           // it has one processor for itself
+	beside          // it has the others
+	behind          // it has the others while those beside leave them
+)
+
 // startChild starts a role. What it says goes to hear, until it has ended.
-func startChild(role string, log *os.File, hear chan<- heard, prepare func(*exec.Cmd)) (*child, error) {
+func startChild(role string, log *os.File, hear chan<- heard, place placed) (*child, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -48,10 +59,7 @@ func startChild(role string, log *os.File, hear chan<- heard, prepare func(*exec
 	if err != nil {
 		return nil, err
 	}
-	if prepare != nil {
-		prepare(cmd)
-	}
-	if err := startProcess(cmd); err != nil {
+	if err := startProcess(cmd, place); err != nil {
 		return nil, err
 	}
 	c := &child{role: role, cmd: cmd, in: in, orders: ledger.NewWriter(in), ended: make(chan struct{})}

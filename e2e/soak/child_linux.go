@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // apart keeps a process from the terminal's signals, which the command hands on
@@ -17,15 +19,59 @@ func apart(cmd *exec.Cmd) {
 }
 
 // startProcess starts a process from a thread that stays: the kernel ends it with
-// the thread that has started it.
-func startProcess(cmd *exec.Cmd) error {
+// the thread that has started it. It inherits where that thread runs.
+func startProcess(cmd *exec.Cmd, place placed) error {
 	started := make(chan error, 1)
 	go func() { // stays as long as the command
 		runtime.LockOSThread()
-		started <- cmd.Start()
+		err := enter(place)
+		if err == nil {
+			err = cmd.Start()
+		}
+		started <- err
 		select {}
 	}()
 	return <-started
+}
+
+// enter moves the calling thread to its place, if the machine has such places.
+func enter(place placed) error {
+	if place == anywhere || placement() == "" {
+		return nil
+	}
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return err
+	}
+	first := 0
+	for !set.IsSet(first) {
+		first++
+	}
+	if place == alone {
+		set.Zero()
+		set.Set(first)
+	} else {
+		set.Clear(first)
+	}
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return err
+	}
+	if place != behind {
+		// Before what else the machine does, where that is permitted.
+		unix.Setpriority(unix.PRIO_PROCESS, 0, -15)
+		return nil
+	}
+	return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}, 0)
+}
+
+// placement says how the processes of an attack share the processors, "" if there
+// is one only.
+func placement() string {
+	var set unix.CPUSet
+	if unix.SchedGetaffinity(0, &set) != nil || set.Count() < 2 {
+		return ""
+	}
+	return fmt.Sprintf("the victim alone on one processor; bystander and attacker on the other %d, the attacker with SCHED_IDLE", set.Count()-1)
 }
 
 // endWithGoRun ends the command when go run, which has started it, is killed:

@@ -4,6 +4,8 @@
 //
 //	go run -C e2e ./soak                    ten minutes, 2,000 connections, 20,000 sessions
 //	go run -C e2e ./soak --short            40 s at most
+//	go run -C e2e ./soak --attack all       what a bystander feels of attacks on its server
+//	go run -C e2e ./soak --list-attacks
 //
 // # A soak
 //
@@ -35,6 +37,11 @@
 //     is 0;
 //   - memory is flat: the heap in use, sampled right after a garbage collection,
 //     grows in the second half by no more than 5 % of its mean or 16 MiB.
+//
+// # Attacks
+//
+// The documentation of package attack says how they are measured. docs/soak.md has
+// what both came to; command document, beside this one, makes it.
 //
 // # Exit status
 //

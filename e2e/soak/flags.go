@@ -29,6 +29,11 @@ What to run
   --cuts N             connections cut a minute; twice as many are stalled (120)
   --seed N             of all chance (1)
 
+Attacks
+  --attack NAME        measure what a bystander feels of an attack; several with
+                       commas, or all; with --short each for 2 s only
+  --list-attacks       list them, and end
+
 The report
   --json FILE          write everything as JSON
   --quiet              no progress
@@ -36,15 +41,16 @@ The report
 
 // options are the command line.
 type options struct {
-	settings ledger.Settings
-	help     bool
-	json     string
-	quiet    bool
-	args     []string
+	settings   ledger.Settings
+	attack     string
+	list, help bool
+	json       string
+	quiet      bool
+	args       []string
 }
 
 // names are the flags, for who mistypes one.
-var names = []string{"short", "duration", "connections", "sessions", "transports", "cuts", "seed", "json", "quiet", "help"}
+var names = []string{"short", "duration", "connections", "sessions", "transports", "cuts", "seed", "attack", "list-attacks", "json", "quiet", "help"}
 
 // parse reads the command line.
 func parse(args []string) (options, error) {
@@ -59,6 +65,8 @@ func parse(args []string) (options, error) {
 	transports := f.String("transports", strings.Join(ledger.Ways, ","), "")
 	cuts := f.Float64("cuts", -1, "")
 	seed := f.Uint64("seed", 1, "")
+	f.StringVar(&o.attack, "attack", "", "")
+	f.BoolVar(&o.list, "list-attacks", false, "")
 	f.StringVar(&o.json, "json", "", "")
 	f.BoolVar(&o.quiet, "quiet", false, "")
 	f.BoolVar(&o.help, "help", false, "")
@@ -103,7 +111,7 @@ func parse(args []string) (options, error) {
 	s.Transports = ledger.Sorted(s.Transports)
 	s = paced(s)
 	o.settings = s
-	if o.help {
+	if o.help || o.list || o.attack != "" {
 		return o, nil
 	}
 	return o, check(s)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/towpath-go/towpath/e2e/soak/internal/attack"
+	"github.com/towpath-go/towpath/e2e/soak/internal/ledger"
 	"github.com/towpath-go/towpath/e2e/soak/internal/peers"
 )
 
@@ -23,8 +25,12 @@ const roleEnv = "TOWPATH_SOAK_ROLE"
 
 // roles are what the command starts itself as.
 var roles = map[string]func(in io.Reader, out io.Writer) int{
-	"server": peers.Server,
-	"client": peers.Client,
+	ledger.Server: peers.Server,
+	ledger.Client: peers.Client,
+
+	ledger.Victim:    attack.Victim,
+	ledger.Bystander: attack.Bystander,
+	ledger.Attacker:  attack.Attacker,
 }
 
 // A usageError is a mistake of the caller's.
@@ -73,6 +79,13 @@ func do(ctx context.Context, args []string, out, log *os.File) error {
 	case o.help:
 		fmt.Fprint(out, help)
 		return nil
+	}
+	switch {
+	case o.list:
+		listAttacks(out)
+		return nil
+	case o.attack != "":
+		return attacks(ctx, o, out, log)
 	}
 	return soak(ctx, o, out, log)
 }

@@ -79,6 +79,6 @@ func (p *progress) show(at phase, s ledger.Settings, in time.Duration, so report
 	if at == running {
 		where = (s.Duration - in).Round(time.Second).String() + " left"
 	}
-	p.line(fmt.Sprintf("soak: %s, %d sessions on %d, %s opened, %s streams, %s MB, %d violated",
-		where, so.Client.Sessions, so.Client.Connections, thousands(t.Sessions), thousands(t.Streams), thousands(t.Bytes/1e6), violated))
+	p.line(fmt.Sprintf("soak: %s, %s sessions on %s, %s streams, %s MB, %d violated",
+		where, thousands(so.Client.Sessions), thousands(so.Client.Connections), thousands(t.Streams), thousands(t.Bytes/1e6), violated))
 }

@@ -66,8 +66,7 @@ func soak(ctx context.Context, o options, out, log *os.File) error {
 	c := &conductor{settings: o.settings, hear: make(chan heard, 1024), progress: newProgress(log, o.quiet),
 		samples: make(map[string][]ledger.Sample), left: make(map[string]bool), began: time.Now()}
 	c.ends = ledger.NewEnds(c.violate)
-	c.report = report.Report{Schema: report.Schema, Command: strings.Join(append([]string{"soak"}, o.args...), " "), Begun: time.Now().UTC().Truncate(time.Second),
-		Machine: machine(), Violations: []ledger.Violation{}}
+	c.report = newReport(o)
 	err = c.conduct(ctx, log)
 	c.progress.end()
 	if err != nil {
@@ -101,7 +100,7 @@ func create(name string) (*os.File, error) {
 
 // conduct starts the processes and follows them to their ends.
 func (c *conductor) conduct(ctx context.Context, log *os.File) (err error) {
-	if c.server, err = startChild("server", log, c.hear, nil); err != nil {
+	if c.server, err = startChild("server", log, c.hear, anywhere); err != nil {
 		return err
 	}
 	defer c.clear()
@@ -218,7 +217,7 @@ func (c *conductor) heard(h heard, log *os.File) (err error) {
 		if c.relay, err = relay.New(m.Ready.Address, c.settings.Seed); err != nil {
 			return err
 		}
-		if c.client, err = startChild("client", log, c.hear, nil); err != nil {
+		if c.client, err = startChild("client", log, c.hear, anywhere); err != nil {
 			return err
 		}
 		c.client.order(ledger.Order{Begin: &ledger.Begin{Address: c.relay.Address(), Cert: m.Ready.Cert, Settings: c.settings}})
@@ -240,6 +239,9 @@ func (c *conductor) heard(h heard, log *os.File) (err error) {
 			c.samples[s.Side] = append(c.samples[s.Side], s)
 		}
 	case m.Fault != nil:
+		if m.Fault.Cut {
+			c.ends.Cut(m.Fault.Connection)
+		}
 		c.relay.Do(*m.Fault)
 	case m.Stacks != nil:
 		for _, stack := range m.Stacks {
@@ -309,6 +311,11 @@ func (c *conductor) finish() {
 		}
 	}
 	c.report.Soak = s
+}
+
+func newReport(o options) report.Report {
+	return report.Report{Schema: report.Schema, Command: strings.Join(append([]string{"soak"}, o.args...), " "), Begun: time.Now().UTC().Truncate(time.Second),
+		Machine: machine(), Violations: []ledger.Violation{}}
 }
 
 // machine describes where this runs.

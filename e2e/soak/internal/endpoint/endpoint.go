@@ -36,20 +36,17 @@ type Endpoint struct {
 	limits  *Limits
 	tally   *tally
 
-	serial    atomic.Uint64 // of streams opened here
-	handlers  sync.WaitGroup
-	dgSerial  atomic.Uint64
-	dgRefused atomic.Uint64
+	serial   atomic.Uint64 // of streams opened here
+	handlers sync.WaitGroup
+	dgSerial atomic.Uint64
 
-	mu       sync.Mutex // guards the following
-	sent     received   // what the other end must have received
-	got      received   // what was received whole
-	grown    chan struct{}
-	closed   *ledger.Closed
-	seen     window // datagrams
-	asked    bool   // a drain was asked for by the other end, on our demand
-	rand     *rand.Rand
-	finished bool
+	mu     sync.Mutex // guards the following
+	sent   received   // what the other end must have received
+	got    received   // what was received whole
+	grown  chan struct{}
+	closed *ledger.Closed
+	seen   window // datagrams
+	rand   *rand.Rand
 }
 
 // received is what Sync compares.
@@ -71,9 +68,9 @@ func New(s transport.Session, id uint64, way string, server bool, limits *Limits
 }
 
 // Serve answers the other end until the session has ended and all is answered,
-// and then reports the end. Faults, if not nil, returns what was done to the
-// session's connection.
-func (e *Endpoint) Serve(connection uint64, faults func() []string) {
+// and then reports the end. Connection is the number of the session's connection,
+// 0 where that is not known.
+func (e *Endpoint) Serve(connection uint64) {
 	log := e.limits.Log
 	log.sessions.Add(1)
 	e.tally.sessions.Add(1)
@@ -116,9 +113,6 @@ func (e *Endpoint) Serve(connection uint64, faults func() []string) {
 	e.mu.Lock()
 	end.Closed = e.closed
 	e.mu.Unlock()
-	if faults != nil {
-		end.Faults = faults()
-	}
 	log.Ended(end)
 }
 
@@ -137,8 +131,8 @@ func (e *Endpoint) Close(code uint32, reason string, synced bool) {
 	if err != nil {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		if errors.As(err, &unsent) && !synced {
-			return // it says what was lost
+		if !synced && (errors.As(err, &unsent) || errors.Is(err, transport.ErrUnconfirmed)) {
+			return // it says what was lost, or may be
 		}
 		c.Err = err.Error()
 	}
@@ -168,8 +162,8 @@ func (e *Endpoint) outcome(stream string, offset int64, err error, code uint32) 
 		}
 		e.tally.lost.Add(1)
 	case errors.As(err, &st):
-		if e.session.Context().Err() != nil {
-			e.tally.lost.Add(1) // the end of the session may reset its streams
+		if e.gone(st) {
+			e.tally.lost.Add(1)
 			return
 		}
 		switch {
@@ -184,6 +178,22 @@ func (e *Endpoint) outcome(stream string, offset int64, err error, code uint32) 
 		e.violate(stream, offset, "neither went on nor failed for %v, in a session that %s", e.limits.Patience, e.alive())
 	default:
 		e.violate(stream, offset, "ended with an error that no promise has: %T %v", err, err)
+	}
+}
+
+// gone tells whether a stream was reset because its session has ended. On HTTP/3
+// the reset may be here before the session's end is.
+func (e *Endpoint) gone(st *transport.StreamError) bool {
+	if !st.NoCode {
+		return e.session.Context().Err() != nil
+	}
+	timer := time.NewTimer(e.limits.Patience)
+	defer timer.Stop()
+	select {
+	case <-e.Done():
+		return true
+	case <-timer.C:
+		return false
 	}
 }
 

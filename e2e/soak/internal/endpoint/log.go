@@ -17,9 +17,8 @@ type Log struct {
 	handlers              atomic.Int64 // running, of streams
 	tallies               map[string]*tally
 
-	mu       sync.Mutex // guards the following
-	said     int
-	withheld int
+	mu   sync.Mutex // guards the following
+	said int
 }
 
 // maxSaid bounds the violations that are passed on.

@@ -12,6 +12,8 @@ type Ends struct {
 	violate func(Violation)
 	// first has, for each session that one side has told of, what it told.
 	first map[uint64]End
+	// cut are the connections that something was done to that ends them.
+	cut map[uint64]bool
 	// Compared counts the sessions whose both ends were seen.
 	Compared int64
 	// Kinds counts the sessions by how they ended.
@@ -20,8 +22,12 @@ type Ends struct {
 
 // NewEnds returns an Ends that reports to violate.
 func NewEnds(violate func(Violation)) *Ends {
-	return &Ends{violate: violate, first: make(map[uint64]End), Kinds: make(map[string]int64)}
+	return &Ends{violate: violate, first: make(map[uint64]End), cut: make(map[uint64]bool), Kinds: make(map[string]int64)}
 }
+
+// Cut notes that a connection is being cut. It is called before that is done, so
+// that the server's end of a session, which comes after, finds it.
+func (e *Ends) Cut(connection uint64) { e.cut[connection] = true }
 
 // Add takes one side's end.
 func (e *Ends) Add(end End) {
@@ -64,7 +70,7 @@ func (e *Ends) broken(end End, what string) {
 
 // unfaulted reports a loss that nobody has caused.
 func (e *Ends) unfaulted(client End, what string) {
-	if len(client.Faults) == 0 {
+	if !e.cut[client.Connection] {
 		e.broken(client, what+", and nothing was done to the connection")
 	}
 }

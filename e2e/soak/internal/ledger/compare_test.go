@@ -18,19 +18,19 @@ func TestEnds(t *testing.T) {
 		"closed by the client":             {End{Told: told(3, "x", false), Closed: closed(3, "x")}, End{Told: told(3, "x", true)}, ""},
 		"closed by the server":             {End{Told: told(3, "x", true)}, End{Told: told(3, "x", false), Closed: closed(3, "x")}, ""},
 		"both":                             {End{Told: told(3, "x", false), Closed: closed(3, "x")}, End{Told: told(4, "", false), Closed: closed(4, "")}, ""},
-		"cut":                              {End{Told: broke, Faults: []string{"rst"}}, End{Told: broke}, ""},
-		"closed, and cut before that came": {End{Told: told(3, "", false), Closed: closed(3, ""), Faults: []string{"rst"}}, End{Told: broke}, ""},
-		"answer lost":                      {End{Refused: "reset", Faults: []string{"rst"}}, End{Told: broke}, ""},
+		"cut":                              {End{Told: broke, Connection: 9}, End{Told: broke}, ""},
+		"closed, and cut before that came": {End{Told: told(3, "", false), Closed: closed(3, ""), Connection: 9}, End{Told: broke}, ""},
+		"answer lost":                      {End{Refused: "reset", Connection: 9}, End{Told: broke}, ""},
 
 		"not cut":             {End{Told: broke}, End{Told: broke}, "nothing was done"},
 		"one alone is broken": {End{Told: told(3, "", false), Closed: closed(3, "")}, End{Told: broke}, "server was told that the session broke"},
 		"another code":        {End{Told: told(3, "x", false), Closed: closed(3, "x")}, End{Told: told(4, "x", true)}, "was told code 4"},
 		"another reason":      {End{Told: told(3, "x", false), Closed: closed(3, "x")}, End{Told: told(3, "", true)}, "closed with 3"},
-		"nobody closed":       {End{Told: told(0, "", true), Faults: []string{"fin"}}, End{Told: broke}, "which it did not"},
+		"nobody closed":       {End{Told: told(0, "", true), Connection: 9}, End{Told: broke}, "which it did not"},
 		"own close unknown":   {End{Told: told(0, "", false)}, End{Told: told(0, "", true)}, "which it did not"},
 		"never told":          {End{}, End{Told: broke}, "never told"},
 		"close failed":        {End{Told: told(3, "", false), Closed: &Closed{Code: 3, Err: "no"}}, End{Told: told(3, "", true)}, "CloseWithError returned"},
-		"refused for nothing": {End{Refused: "429"}, End{Told: broke, Faults: nil}, "was not opened though"},
+		"refused for nothing": {End{Refused: "429"}, End{Told: broke}, "was not opened though"},
 		"datagrams lost": {End{Way: H2, Told: told(3, "", false), Closed: closed(3, ""), DatagramsSent: 5}, End{Way: H2, Told: told(3, "", true), DatagramsReceived: 4},
 			"4 datagrams received"},
 		"datagrams lost on the way": {End{Way: H3, Told: told(3, "", false), Closed: closed(3, ""), DatagramsSent: 5}, End{Way: H3, Told: told(3, "", true), DatagramsReceived: 4}, ""},
@@ -40,6 +40,7 @@ func TestEnds(t *testing.T) {
 			e := NewEnds(func(v Violation) { got = append(got, v.String()) })
 			c.client.Side, c.server.Side = Client, Server
 			c.client.Session, c.server.Session = 1, 1
+			e.Cut(9)
 			if clientFirst {
 				e.Add(c.client)
 				e.Add(c.server)
@@ -64,14 +65,15 @@ func TestEndsOfOneSide(t *testing.T) {
 		ends []End
 		want string
 	}{
-		"not opened, and cut":     {[]End{{Side: Client, Refused: "x", Faults: []string{"rst"}}}, ""},
+		"not opened, and cut":     {[]End{{Side: Client, Refused: "x", Connection: 9}}, ""},
 		"not opened":              {[]End{{Side: Client, Refused: "x"}}, "was not opened: x"},
-		"the server knew nothing": {[]End{{Side: Client, Told: &Told{Err: "x"}, Faults: []string{"rst"}}}, "server never told"},
+		"the server knew nothing": {[]End{{Side: Client, Told: &Told{Err: "x"}, Connection: 9}}, "server never told"},
 		"the client knew nothing": {[]End{{Side: Server, Told: &Told{Err: "x"}}}, "client never told"},
 		"told twice":              {[]End{{Side: Server, Told: &Told{Err: "x"}}, {Side: Server, Told: &Told{Err: "x"}}}, "told twice"},
 	} {
 		var got []string
 		e := NewEnds(func(v Violation) { got = append(got, v.String()) })
+		e.Cut(9)
 		for _, end := range c.ends {
 			e.Add(end)
 		}

@@ -20,8 +20,11 @@ var Ways = []string{H3, H2, WS, WSH2}
 
 // Sides.
 const (
-	Client = "client"
-	Server = "server"
+	Client    = "client"
+	Server    = "server"
+	Victim    = "victim"
+	Bystander = "bystander"
+	Attacker  = "attacker"
 )
 
 // A Message is one line; one of its fields is set.
@@ -67,7 +70,6 @@ type Begin struct {
 	Address  string   `json:"address,omitempty"` // to dial
 	Cert     []byte   `json:"cert,omitempty"`    // the server's, DER
 	Settings Settings `json:"settings"`
-	Attacked bool     `json:"attacked,omitempty"` // the server is to be attacked
 }
 
 // Settings of a run.
@@ -122,12 +124,10 @@ type End struct {
 	Session    uint64  `json:"session"`
 	Side       string  `json:"side"`
 	Way        string  `json:"way"`
-	Connection uint64  `json:"connection,omitempty"`
-	Refused    string  `json:"refused,omitempty"` // why there was no session
+	Connection uint64  `json:"connection,omitempty"` // the client's number for it
+	Refused    string  `json:"refused,omitempty"`    // why there was no session
 	Told       *Told   `json:"told,omitempty"`
 	Closed     *Closed `json:"closed,omitempty"`
-	// Faults are what was done to the connection, as the client knows.
-	Faults []string `json:"faults,omitempty"`
 
 	DatagramsAccepted uint64 `json:"datagrams_accepted,omitempty"` // by SendDatagram
 	DatagramsSent     uint64 `json:"datagrams_sent,omitempty"`
@@ -177,11 +177,13 @@ const (
 
 // A Fault is what the relay is to do to a connection.
 type Fault struct {
-	Kind     string        `json:"kind"`
-	Port     int           `json:"port"` // the client's
-	UDP      bool          `json:"udp,omitempty"`
-	ToServer bool          `json:"to_server,omitempty"` // the direction
-	For      time.Duration `json:"for,omitempty"`
+	Kind       string        `json:"kind"`
+	Cut        bool          `json:"cut,omitempty"` // it ends the connection
+	Connection uint64        `json:"connection"`    // the client's number for it
+	Port       int           `json:"port"`          // the client's
+	UDP        bool          `json:"udp,omitempty"`
+	ToServer   bool          `json:"to_server,omitempty"` // the direction
+	For        time.Duration `json:"for,omitempty"`
 }
 
 // Counts are what one side has done so far.
@@ -248,20 +250,18 @@ type Left struct {
 	Files      []string `json:"files"`
 	Streams    int64    `json:"streams"` // handlers of streams still running
 	Sessions   int64    `json:"sessions"`
-	Account    int64    `json:"account"`    // bytes in the server's memory account
-	Unreturned int64    `json:"unreturned"` // sessions ended whose stats show unread bytes kept
+	Account    int64    `json:"account"` // bytes in the server's memory account
 	Usage      Usage    `json:"usage"`
 }
 
 // Usage is what a process has used.
 type Usage struct {
-	Side   string        `json:"side"`
-	CPU    time.Duration `json:"cpu"`
-	Peak   uint64        `json:"peak_resident"`
-	Opened int64         `json:"opened,omitempty"` // connections accepted by a server
+	Side string        `json:"side"`
+	CPU  time.Duration `json:"cpu"`
+	Peak uint64        `json:"peak_resident"`
 }
 
-// Latency is what a bystander measured in one phase, in microseconds.
+// Latency is what a bystander measured in one phase, in milliseconds.
 type Latency struct {
 	Own    []float64 `json:"own"`
 	Pooled []float64 `json:"pooled,omitempty"`
@@ -276,4 +276,25 @@ type Attacked struct {
 	Cut         int64         `json:"cut"` // connections that the victim ended
 	CPU         time.Duration `json:"cpu"`
 	Err         string        `json:"err,omitempty"`
+}
+
+// Add adds what was measured in a further phase.
+func (l *Latency) Add(m Latency) {
+	l.Own = append(l.Own, m.Own...)
+	l.Pooled = append(l.Pooled, m.Pooled...)
+	if l.Broken == "" {
+		l.Broken = m.Broken
+	}
+}
+
+// Add adds what was done in a further phase.
+func (a *Attacked) Add(b Attacked) {
+	a.Frames += b.Frames
+	a.Bytes += b.Bytes
+	a.Connections += b.Connections
+	a.Cut += b.Cut
+	a.CPU += b.CPU
+	if b.Err != "" {
+		a.Err = b.Err
+	}
 }

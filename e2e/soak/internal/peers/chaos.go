@@ -49,9 +49,9 @@ func (c *client) pick(where uint64) *connection {
 }
 
 func (c *client) harm(conn *connection, cut bool, which int, long float64, toServer bool) {
-	f := ledger.Fault{Port: conn.at(), UDP: conn.way == ledger.H3, ToServer: toServer}
+	f := ledger.Fault{Cut: cut, Port: conn.at(), UDP: conn.way == ledger.H3, ToServer: toServer}
 	// Held up for less than what would pass for gone.
-	f.For = 20*time.Millisecond + time.Duration(long*float64(c.settings.Detect)/3)
+	f.For = 20*time.Millisecond + time.Duration(long*float64(c.settings.Detect)/5)
 	switch {
 	case cut && conn.done != nil && which < 15:
 		f.Kind = ledger.CutClose
@@ -72,11 +72,10 @@ func (c *client) harm(conn *connection, cut bool, which int, long float64, toSer
 	default:
 		f.Kind = ledger.Stall
 	}
-	if cut {
-		conn.fault(f.Kind, time.Since(c.began))
-	}
+	// Told before it is done, so that whoever compares ends knows of it first.
+	f.Connection = conn.number
+	c.Emit(ledger.Message{Fault: &f})
 	if f.Kind == ledger.CutClose {
 		go conn.close() // ends within the connection's own timeouts
 	}
-	c.emit(ledger.Message{Fault: &f})
 }

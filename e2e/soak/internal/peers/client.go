@@ -11,6 +11,7 @@ import (
 
 	"github.com/towpath-go/towpath/e2e/soak/internal/endpoint"
 	"github.com/towpath-go/towpath/e2e/soak/internal/ledger"
+	"github.com/towpath-go/towpath/e2e/soak/internal/process"
 	"github.com/towpath-go/towpath/e2e/soak/internal/watch"
 )
 
@@ -19,25 +20,25 @@ const opening = 32
 
 // Client is the client's process. It returns the exit status.
 func Client(in io.Reader, out io.Writer) int {
-	p := start(ledger.Client, in, out)
-	begin := p.begin()
+	p := process.Start(ledger.Client, in, out)
+	begin := p.Begin()
 	slots, err := Mix(begin.Settings.Connections, begin.Settings.Sessions, begin.Settings.Transports)
 	if err != nil {
-		return p.fail(err)
+		return p.Fail(err)
 	}
 	warmUp()
 	before := watch.Begin()
 
-	log := endpoint.NewLog(ledger.Client, p.emit)
+	log := endpoint.NewLog(ledger.Client, p.Emit)
 	d, err := newDialer(begin)
 	if err != nil {
-		return p.fail(err)
+		return p.Fail(err)
 	}
 	traffic, quiet := context.WithCancel(context.Background())
 	defer quiet()
-	c := &client{process: p, settings: begin.Settings, log: log, limits: endpoint.NewLimits(log, begin.Settings), dialer: d,
-		traffic: traffic, began: time.Now(), gate: make(chan struct{}, opening), live: make(map[*connection]bool)}
-	stop := p.report(begin.Settings, log.Counts, nil)
+	c := &client{Process: p, settings: begin.Settings, log: log, limits: endpoint.NewLimits(log, begin.Settings), dialer: d,
+		traffic: traffic, gate: make(chan struct{}, opening), live: make(map[*connection]bool)}
+	stop := p.Report(begin.Settings, log.Counts, nil)
 	sessions := 0
 	for _, s := range slots {
 		sessions += s.Sessions
@@ -50,30 +51,29 @@ func Client(in io.Reader, out io.Writer) int {
 	var aside sync.WaitGroup
 	aside.Go(func() { // ends once every session has been open
 		c.first.Wait()
-		p.emit(ledger.Message{Opened: true})
+		p.Emit(ledger.Message{Opened: true})
 		c.chaos() // ends with the traffic
 	})
-	p.untilStop()
+	p.UntilStop()
 	quiet()
 	c.busy.Wait()
-	p.emit(ledger.Message{Quiet: true})
+	p.Emit(ledger.Message{Quiet: true})
 	c.slots.Wait()
 	aside.Wait()
 	d.Close()
 	stop()
-	p.finish(before, log, nil)
+	finish(p, before, log, nil)
 	return 0
 }
 
 type client struct {
-	*process
+	*process.Process
 	settings ledger.Settings
 	log      *endpoint.Log
 	limits   *endpoint.Limits
 	dialer   *dialer
 	traffic  context.Context // ends when nothing more is to begin
-	began    time.Time
-	gate     chan struct{} // who opens something has a place in it
+	gate     chan struct{}   // who opens something has a place in it
 
 	connections, sessions atomic.Uint64  // numbers given
 	slots                 sync.WaitGroup // the goroutines that keep connections
@@ -198,7 +198,7 @@ func (c *client) session(s *seat, conn *connection) bool {
 	cancel()
 	<-c.gate
 	if err != nil {
-		c.log.Ended(ledger.End{Session: id, Way: conn.way, Connection: conn.number, Refused: err.Error(), Faults: conn.faulted()})
+		c.log.Ended(ledger.End{Session: id, Way: conn.way, Connection: conn.number, Refused: err.Error()})
 		return false
 	}
 	single := conn.done == nil
@@ -208,7 +208,7 @@ func (c *client) session(s *seat, conn *connection) bool {
 	s.first.Do(c.first.Done)
 	e := endpoint.New(session, id, conn.way, false, c.limits, c.settings.Seed)
 	var parts sync.WaitGroup
-	parts.Go(func() { e.Serve(conn.number, conn.faulted) }) // ends with the session
+	parts.Go(func() { e.Serve(conn.number) }) // ends with the session
 	drive, stop := context.WithCancel(c.traffic)
 	drove := make(chan struct{})
 	parts.Go(func() { e.Drive(drive); close(drove) }) // ends with the session, or when stopped

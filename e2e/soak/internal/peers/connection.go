@@ -3,13 +3,11 @@ package peers
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -31,23 +29,8 @@ type connection struct {
 	done  <-chan struct{} // nil for a single one
 	close func()
 
-	mu     sync.Mutex // guards the following
-	port   int
-	faults []string
-}
-
-// fault notes what is going to be done to the connection.
-func (c *connection) fault(kind string, since time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.faults = append(c.faults, fmt.Sprintf("%s at %v", kind, since.Round(time.Millisecond)))
-}
-
-// faulted returns what was done to it that may end its sessions.
-func (c *connection) faulted() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return append([]string(nil), c.faults...)
+	mu   sync.Mutex // guards the following
+	port int
 }
 
 // at returns the client's port, 0 while it is not known.
@@ -89,7 +72,7 @@ func newDialer(b ledger.Begin) (*dialer, error) {
 	}
 	d := &dialer{url: "https://" + b.Address + "/soak", address: b.Address, tls: conf, s: b.Settings, singles: make(map[string]*negotiate.Dialer)}
 	for way, p := range map[string]transport.Protocol{ledger.H3: transport.HTTP3, ledger.H2: transport.HTTP2, ledger.WS: transport.WebSocket} {
-		d.singles[way] = &negotiate.Dialer{TLSClientConfig: conf, Config: sessionConfig(), H2: d.h2(), H3: d.h3(), WS: d.ws(),
+		d.singles[way] = &negotiate.Dialer{TLSClientConfig: conf, Config: sessionConfig(b.Settings), H2: d.h2(), H3: d.h3(), WS: d.ws(),
 			QUICConfig: quicConfig(b.Settings), Transports: []transport.Protocol{p}, Timeout: b.Settings.Patience,
 			Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }}
 	}
@@ -97,15 +80,15 @@ func newDialer(b ledger.Begin) (*dialer, error) {
 }
 
 func (d *dialer) h2() *h2wt.Config {
-	return &h2wt.Config{Session: sessionConfig(), MaxSessions: slack * pooledH2, KeepAlive: d.s.Detect, PingTimeout: d.s.Detect}
+	return &h2wt.Config{Session: sessionConfig(d.s), MaxSessions: slack * pooledH2, KeepAlive: d.s.Detect, PingTimeout: d.s.Detect}
 }
 
 func (d *dialer) h3() *h3wt.Config {
-	return &h3wt.Config{Session: sessionConfig(), MaxSessions: slack * pooledH3}
+	return &h3wt.Config{Session: sessionConfig(d.s), MaxSessions: slack * pooledH3}
 }
 
 func (d *dialer) ws() *wswt.Config {
-	return &wswt.Config{Session: sessionConfig(), KeepAlive: d.s.Detect, PingTimeout: d.s.Detect}
+	return &wswt.Config{Session: sessionConfig(d.s), KeepAlive: d.s.Detect, PingTimeout: d.s.Detect}
 }
 
 // Close ends what the dialers do.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/towpath-go/towpath/e2e/soak/internal/endpoint"
 	"github.com/towpath-go/towpath/e2e/soak/internal/ledger"
+	"github.com/towpath-go/towpath/e2e/soak/internal/process"
 	"github.com/towpath-go/towpath/e2e/soak/internal/watch"
 	"github.com/towpath-go/towpath/h2wt"
 	"github.com/towpath-go/towpath/h3wt"
@@ -42,16 +43,16 @@ const slack = 2
 
 // Server is the server's process. It returns the exit status.
 func Server(in io.Reader, out io.Writer) int {
-	p := start(ledger.Server, in, out)
-	begin := p.begin()
+	p := process.Start(ledger.Server, in, out)
+	begin := p.Begin()
 	warmUp()
 	before := watch.Begin()
 
-	log := endpoint.NewLog(ledger.Server, p.emit)
+	log := endpoint.NewLog(ledger.Server, p.Emit)
 	limits := endpoint.NewLimits(log, begin.Settings)
-	tlsConf, cert, err := certificate()
+	tlsConf, cert, err := Certificate()
 	if err != nil {
-		return p.fail(err)
+		return p.Fail(err)
 	}
 	traffic, quiet := context.WithCancel(context.Background())
 	defer quiet()
@@ -59,14 +60,14 @@ func Server(in io.Reader, out io.Writer) int {
 	server := newServer(begin.Settings, tlsConf, h)
 	ln, pc, err := negotiate.Listen("127.0.0.1:0")
 	if err != nil {
-		return p.fail(err)
+		return p.Fail(err)
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln, pc) }() // ends with Shutdown, waited for below
-	stop := p.report(begin.Settings, log.Counts, h.held)
-	p.emit(ledger.Message{Ready: &ledger.Ready{Address: ln.Addr().String(), Cert: cert}})
+	stop := p.Report(begin.Settings, log.Counts, h.held)
+	p.Emit(ledger.Message{Ready: &ledger.Ready{Address: ln.Addr().String(), Cert: cert}})
 
-	p.untilStop()
+	p.UntilStop()
 	quiet()
 	ctx, cancel := context.WithTimeout(context.Background(), begin.Settings.Patience)
 	if err := server.Shutdown(ctx); err != nil {
@@ -79,23 +80,23 @@ func Server(in io.Reader, out io.Writer) int {
 	}
 	h.wait(begin.Settings.Patience)
 	stop()
-	p.finish(before, log, h.held)
+	finish(p, before, log, h.held)
 	return 0
 }
 
 // finish says what is left.
-func (p *process) finish(before *watch.Start, log *endpoint.Log, held func() int64) {
+func finish(p *process.Process, before *watch.Start, log *endpoint.Log, held func() int64) {
 	c := log.Counts()
-	p.emit(ledger.Message{Counts: &c})
-	left := ledger.Left{Side: p.side}
+	p.Emit(ledger.Message{Counts: &c})
+	left := ledger.Left{Side: p.Side}
 	left.Goroutines, left.Files = before.Left(10 * time.Second)
 	left.Streams, left.Sessions = log.Handlers(), log.Sessions()
 	if held != nil {
 		left.Account = held()
 	}
-	left.Usage = watch.Used(p.side)
-	p.emit(ledger.Message{Left: &left})
-	<-p.orders // they end when the command has read that
+	left.Usage = watch.Used(p.Side)
+	p.Emit(ledger.Message{Left: &left})
+	<-p.Orders // they end when the command has read that
 }
 
 // newServer has every quota that a single address would reach switched off: all
@@ -104,7 +105,7 @@ func newServer(s ledger.Settings, tlsConf *tls.Config, h http.Handler) *negotiat
 	return &negotiate.Server{
 		TLSConfig:                tlsConf,
 		Handler:                  h,
-		Config:                   sessionConfig(),
+		Config:                   sessionConfig(s),
 		QUICConfig:               quicConfig(s),
 		MaxConnections:           -1,
 		MaxConnectionsPerAddress: -1,
@@ -155,7 +156,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e := endpoint.New(s, id, way, true, h.limits, h.seed)
 	h.open.Add(2)
-	go func() { defer h.open.Done(); e.Serve(0, nil) }()    // ends with the session
+	go func() { defer h.open.Done(); e.Serve(0) }()         // ends with the session
 	go func() { defer h.open.Done(); e.Drive(h.traffic) }() // ends with the session or the traffic
 }
 
@@ -177,8 +178,8 @@ func warmUp() {
 	rand.Read(make([]byte, 1))
 }
 
-// certificate makes one for loopback.
-func certificate() (*tls.Config, []byte, error) {
+// Certificate makes one for loopback.
+func Certificate() (*tls.Config, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err

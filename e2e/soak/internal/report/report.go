@@ -26,6 +26,9 @@ type Report struct {
 	Withheld    int                `json:"violations_not_listed,omitempty"`
 	Soak        *Soak              `json:"soak,omitempty"`
 	Attacks     []Attack           `json:"attacks,omitempty"`
+	// Placement says how the processes of an attack shared the processors, ""
+	// if they all ran anywhere.
+	Placement string `json:"placement,omitempty"`
 }
 
 // A Machine is where it ran.
@@ -96,36 +99,6 @@ const (
 	flatShare = .05
 	flatBytes = 16 << 20
 )
-
-// An Attack is what a bystander felt of one attack.
-type Attack struct {
-	Name   string          `json:"name"`
-	What   string          `json:"what"`
-	Own    Comparison      `json:"own"`              // on a connection of its own
-	Pooled *Comparison     `json:"pooled,omitempty"` // a session beside others on a third connection
-	Phases int             `json:"phases"`           // of each kind, in turn
-	Each   time.Duration   `json:"each"`
-	Done   ledger.Attacked `json:"done"`
-	// VictimQuiet and VictimAttacked are the victim's CPU time per second.
-	VictimQuiet    float64 `json:"victim_quiet"`
-	VictimAttacked float64 `json:"victim_attacked"`
-	Broken         string  `json:"broken,omitempty"`
-	Held           bool    `json:"held"`
-	Note           string  `json:"note,omitempty"`
-}
-
-// A Comparison has latencies in milliseconds.
-type Comparison struct {
-	Quiet, Attacked Latency
-}
-
-// A Latency is a distribution, in milliseconds.
-type Latency struct {
-	N   int     `json:"n"`
-	P50 float64 `json:"p50"`
-	P99 float64 `json:"p99"`
-	Max float64 `json:"max"`
-}
 
 // Write writes r as JSON.
 func Write(w io.Writer, r Report) error {

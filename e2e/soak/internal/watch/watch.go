@@ -113,7 +113,7 @@ func ours(frames []string) bool {
 	return false
 }
 
-const ordersReader = "peers.start.func1"
+const ordersReader = "process.Start.func1"
 
 // files counts open file descriptors by what they are: sockets all alike. Where
 // there is no /proc nothing is counted.
