@@ -159,9 +159,11 @@ func (c *serverConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		})
 	}
-	defer q.done()
+	returned := false
+	defer func() { q.done(returned) }()
 	r.Header[":protocol"] = []string{r.Proto}
 	handler.ServeHTTP(&responseWriter{q: q}, r.WithContext(context.WithValue(r.Context(), requestKey{}, q)))
+	returned = true
 }
 
 // awaitSettings waits for the client's SETTINGS: while the drafts change they
@@ -238,11 +240,16 @@ func (q *request) decided() requestState {
 }
 
 // done runs when the handler has returned or panicked.
-func (q *request) done() {
+func (q *request) done(returned bool) {
 	if q.timer != nil {
 		q.timer.Stop()
 	}
-	if q.decide(requestAnswered) {
+	switch {
+	case !returned && q.decide(requestAborted):
+		q.c.tellRefused(0, "", errPanic.Error())
+		q.stream.CancelRead(quic.StreamErrorCode(http3.ErrCodeInternalError))
+		q.stream.CancelWrite(quic.StreamErrorCode(http3.ErrCodeInternalError))
+	case q.decide(requestAnswered):
 		q.refuse(http.StatusMethodNotAllowed, "", errNoAnswer)
 	}
 	if q.decided() != requestAccepted {
@@ -260,6 +267,7 @@ func (q *request) refuse(status int, limit transport.Limit, why error) {
 var (
 	errNoAnswer  = errors.New("the handler does not know WebTransport")
 	errByHandler = errors.New("by the handler")
+	errPanic     = errors.New("the handler panicked")
 )
 
 // refuse answers a request that becomes no session: by the status alone, as over

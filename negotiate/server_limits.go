@@ -1,7 +1,9 @@
 package negotiate
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"log"
 	"net"
 	"net/http"
@@ -105,10 +107,15 @@ func (l *sessionLimiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := &webSocketAnswer{ResponseWriter: w}
+	r = r.WithContext(context.WithValue(ctx, writerKey{}, answer))
+	panicked := true
+	defer func() {
+		if refusal, ok := answer.refusal(ctx, panicked); ok {
+			l.tell(refusal)
+		}
+	}()
 	l.next.ServeHTTP(answer, r)
-	if answer.status != 0 && !answer.told {
-		l.tell(transport.Refusal{Protocol: transport.WebSocket, Status: answer.status})
-	}
+	panicked = false
 }
 
 // A webSocketAnswer is the ResponseWriter of a request for a session over
@@ -116,8 +123,30 @@ func (l *sessionLimiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // knows only of those that its Upgrade gives.
 type webSocketAnswer struct {
 	http.ResponseWriter
-	status int  // 0: none was written
-	told   bool // the Monitor was, by wswt
+	status   int  // 0: none was written
+	hijacked bool // somebody has the connection, Upgrade mostly
+	told     bool // the Monitor was, by wswt
+}
+
+// refusal is what became of the request, unless it got a session or the Monitor
+// was told of the refusal. Ctx is that of the request.
+func (a *webSocketAnswer) refusal(ctx context.Context, panicked bool) (_ transport.Refusal, ok bool) {
+	f := transport.Refusal{Protocol: transport.WebSocket}
+	limit, _ := transport.ReachedLimit(context.Cause(ctx))
+	switch {
+	case a.hijacked || a.told:
+		return f, false
+	case limit == transport.LimitUpgradeTime: // package h2wt answered in the handler's place
+		f.Status, f.Limit = http.StatusServiceUnavailable, limit
+	case panicked: // the connection is reset
+	case a.status != 0:
+		f.Status = a.status
+	case ctx.Err() != nil: // nobody gets an answer
+		f.Limit = limit
+	default:
+		f.Status = http.StatusOK // net/http's
+	}
+	return f, true
 }
 
 func (a *webSocketAnswer) WriteHeader(status int) {
@@ -132,6 +161,15 @@ func (a *webSocketAnswer) Write(p []byte) (int, error) {
 		a.status = http.StatusOK
 	}
 	return a.ResponseWriter.Write(p)
+}
+
+// Hijack implements http.Hijacker, by what it wraps.
+func (a *webSocketAnswer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	nc, rw, err := http.NewResponseController(a.ResponseWriter).Hijack()
+	if err == nil {
+		a.hijacked = true
+	}
+	return nc, rw, err
 }
 
 // Told is found by handshake.Told.
