@@ -25,15 +25,15 @@ import (
 // not change once it is in use. It may be used by any number of servers and
 // dialers, and is a [transport.QlogSink].
 type Dir struct {
-	// MaxFiles bounds how many files are kept: beyond it the oldest of those
-	// that are complete are removed. Files of earlier Dirs are let alone.
-	// Default 1,000; negative: no limit.
+	// MaxFiles bounds how many files there are: beyond it the oldest of those
+	// that are complete are removed, never one that is being written. Files of
+	// earlier Dirs are let alone. Default 1,000; negative: no limit.
 	MaxFiles int
 	// MaxOpen bounds how many sessions write at a time: those that begin beyond
 	// it have no file. Default 100; negative: no limit.
 	MaxOpen int
-	// MaxFileBytes bounds one file: when it is full a last event says so. Default
-	// 16 MiB; negative: no limit.
+	// MaxFileBytes bounds one file, but for a last event, which says that it is
+	// full. Default 16 MiB; negative: no limit.
 	MaxFileBytes int64
 	// Logger is told at level Warn of what could not be written, and of the first
 	// session that had no file; nil means silence.
@@ -108,30 +108,41 @@ func (d *Dir) reserve() (n uint64, ok bool) {
 	d.open++
 	d.made++
 	n = d.made
+	old := d.surplusLocked()
 	d.mu.Unlock()
+	d.remove(old)
 	return n, true
 }
 
 var errMaxOpen = errors.New("sessions without a file: MaxOpen are writing")
 
-// release counts a file as complete; path is empty if there is none. What is too
-// much of the complete ones is removed.
+// release counts a file as complete; path is empty if there is none.
 func (d *Dir) release(path string) {
-	var old []string
 	d.mu.Lock()
 	d.open--
 	if path != "" {
 		d.done = append(d.done, path)
 	}
-	if most := orDefault(int64(d.MaxFiles), DefaultMaxFiles); most >= 0 {
-		if n := min(len(d.done)+d.open-int(most), len(d.done)); n > 0 {
-			old, d.done = d.done[:n:n], slices.Clone(d.done[n:])
-		}
-	} else {
-		d.done = nil // never needed
-	}
+	old := d.surplusLocked()
 	d.mu.Unlock()
-	for _, p := range old {
+	d.remove(old)
+}
+
+// surplusLocked forgets what is too much of the complete files, for remove.
+func (d *Dir) surplusLocked() (old []string) {
+	most := orDefault(int64(d.MaxFiles), DefaultMaxFiles)
+	if most < 0 {
+		d.done = nil // never needed
+		return nil
+	}
+	if n := min(len(d.done)+d.open-int(most), len(d.done)); n > 0 {
+		old, d.done = d.done[:n:n], slices.Clone(d.done[n:])
+	}
+	return old
+}
+
+func (d *Dir) remove(paths []string) {
+	for _, p := range paths {
 		if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
 			d.warn(err)
 		}

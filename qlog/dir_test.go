@@ -109,6 +109,12 @@ func TestMaxFiles(t *testing.T) {
 	if got := entries(t, d); len(got) != 4 {
 		t.Errorf("files %v", got)
 	}
+	for range 2 { // those that are open count too
+		_ = d.OpenQlog(info, transport.ClientSide)
+	}
+	if got := entries(t, d); len(got) != 4 {
+		t.Errorf("with two open files: %v", got)
+	}
 }
 
 func TestMaxFileBytes(t *testing.T) {
