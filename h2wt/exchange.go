@@ -31,7 +31,7 @@ type exchange struct {
 	mu       sync.Mutex // guards the following
 	holds    int
 	decided  decision
-	refused  bool        // what became of a request for a session was told
+	told     bool        // what became of a request for a session
 	over     bool        // the response was sent, or the stream ended
 	deciding *time.Timer // answers 503 if nothing is decided
 	timer    *time.Timer // of the write deadline, or of lingering

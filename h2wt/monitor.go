@@ -146,11 +146,17 @@ func (x *exchange) refusedSession(status int, limit transport.Limit, err error) 
 	if x.tunnel == nil {
 		return
 	}
-	x.mu.Lock()
-	first := !x.refused
-	x.refused = true
-	x.mu.Unlock()
-	if first {
+	if x.tellOnce() {
 		x.conn.watch.sessionRefused(status, limit, err)
 	}
+}
+
+// tellOnce reports whether nobody was told yet what became of a request for a
+// session. The caller tells.
+func (x *exchange) tellOnce() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	first := !x.told
+	x.told = true
+	return first
 }

@@ -116,7 +116,9 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 	}
 	handshake.Keep(r.Context(), s.Context())
 	chargeHeader(c.budget, s, x.req.Header)
-	c.watch.sessionOpened(s)
+	if x.tellOnce() { // not if memory ran out meanwhile
+		c.watch.sessionOpened(s)
+	}
 	return s, nil
 }
 
