@@ -249,6 +249,8 @@ func (q *request) done(returned bool) {
 		q.c.tellRefused(0, "", errPanic.Error())
 		q.stream.CancelRead(quic.StreamErrorCode(http3.ErrCodeInternalError))
 		q.stream.CancelWrite(quic.StreamErrorCode(http3.ErrCodeInternalError))
+	case q.r.Context().Err() != nil && q.decide(requestAborted):
+		// The client has gone: there is nobody to be refused.
 	case q.decide(requestAnswered):
 		q.refuse(http.StatusMethodNotAllowed, "", errNoAnswer)
 	}

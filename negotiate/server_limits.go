@@ -143,6 +143,7 @@ func (a *webSocketAnswer) refusal(ctx context.Context, panicked bool) (_ transpo
 		f.Status = a.status
 	case ctx.Err() != nil: // nobody gets an answer
 		f.Limit = limit
+		return f, limit == transport.LimitMemory // otherwise the client has gone
 	default:
 		f.Status = http.StatusOK // net/http's
 	}

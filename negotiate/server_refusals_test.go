@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/towpath-go/towpath/transport"
 )
@@ -87,6 +88,30 @@ func TestRefusalsWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+// A client that goes before there is an answer was not refused.
+func TestNoRefusalOfAClientThatGoes(t *testing.T) {
+	serve := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	for _, p := range []transport.Protocol{transport.HTTP3, transport.HTTP2, transport.WebSocket} {
+		t.Run(p.String(), func(t *testing.T) {
+			seen := newWatcher()
+			inWorld(t, worldOptions{handler: serve, setup: func(s *Server) { s.Monitor = seen }}, func(t *testing.T, w *world) {
+				d := w.dialer()
+				d.Transports = []transport.Protocol{p}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if _, _, err := d.Dial(ctx, w.url, nil); err == nil {
+					t.Fatal("a session")
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if len(seen.sessions) != 0 {
+					t.Errorf("the Monitor was told %v", seen.sessions)
+				}
+			})
+		})
+	}
+}
+
 // Middleware that hides how to take over a connection changes nothing of that.
 func TestRefusalsBehindMiddleware(t *testing.T) {
 	for name, origins := range map[string][]string{"refused": nil, "granted": {"*"}} {
@@ -125,16 +150,18 @@ func TestWebSocketAnswer(t *testing.T) {
 		panicked bool
 		want     transport.Refusal
 	}{
-		"none in time":             {webSocketAnswer{}, late, false, transport.Refusal{Status: 503, Limit: transport.LimitUpgradeTime}},
-		"one that comes late":      {webSocketAnswer{status: 404}, late, false, transport.Refusal{Status: 503, Limit: transport.LimitUpgradeTime}},
-		"none for want of memory":  {webSocketAnswer{}, ended(&transport.LimitError{Limit: transport.LimitMemory}), false, transport.Refusal{Limit: transport.LimitMemory}},
-		"none, the client is gone": {webSocketAnswer{}, ended(nil), false, transport.Refusal{}},
-		"one that a panic ends":    {webSocketAnswer{status: 404}, t.Context(), true, transport.Refusal{}},
+		"none in time":            {webSocketAnswer{}, late, false, transport.Refusal{Status: 503, Limit: transport.LimitUpgradeTime}},
+		"one that comes late":     {webSocketAnswer{status: 404}, late, false, transport.Refusal{Status: 503, Limit: transport.LimitUpgradeTime}},
+		"none for want of memory": {webSocketAnswer{}, ended(&transport.LimitError{Limit: transport.LimitMemory}), false, transport.Refusal{Limit: transport.LimitMemory}},
+		"one that a panic ends":   {webSocketAnswer{status: 404}, t.Context(), true, transport.Refusal{}},
 	} {
 		c.want.Protocol = transport.WebSocket
 		if got, ok := c.answer.refusal(c.ctx, c.panicked); !ok || got != c.want {
 			t.Errorf("%s: %v, %v, want %v", name, got, ok, c.want)
 		}
+	}
+	if f, ok := new(webSocketAnswer).refusal(ended(nil), false); ok {
+		t.Errorf("a client that is gone: %v", f)
 	}
 	for _, a := range []webSocketAnswer{{hijacked: true}, {status: 403, told: true}} {
 		if f, ok := a.refusal(late, false); ok {

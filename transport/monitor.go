@@ -32,7 +32,8 @@ type Monitor interface {
 	// how it ends, its Stats go on counting until then.
 	SessionOpened(s Session, side Side)
 	// SessionRefused is called when a server answers a request for a session
-	// with anything but a session.
+	// with anything but a session. A client that goes before there is an answer
+	// was not refused.
 	SessionRefused(r Refusal)
 	// Dialed is called at the end of each Dial of package negotiate.
 	Dialed(d Dialed)
