@@ -27,8 +27,9 @@ var (
 	ErrNotWebTransport = errors.New("towpath: the server does not offer WebTransport")
 	// ErrUnconfirmed is returned by CloseWithError when a stream had been finished
 	// with Close and the peer did not confirm the session's end within
-	// Config.CloseTimeout, or the connection broke meanwhile: everything was
-	// handed to the transport, and what came last may never have arrived.
+	// Config.CloseTimeout, or closed the session itself meanwhile, or the
+	// connection broke: everything was handed to the transport, and what came
+	// last may never have been read.
 	ErrUnconfirmed = errors.New("towpath: session closed, and the peer did not confirm it: what was sent last may be lost")
 )
 

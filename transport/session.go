@@ -51,9 +51,10 @@ type Session interface {
 	// finished with Close are flushed first, for at most [Config.CloseTimeout];
 	// what could not be handed to the transport by then is reported as
 	// [*UnsentError]. It waits as long again for the peer's answer, without
-	// which it returns [ErrUnconfirmed] if streams had been finished. With a CloseTimeout
-	// of none it waits for neither, and reports only what it knows. Only the first
-	// call counts; a later one returns nil.
+	// which it returns [ErrUnconfirmed] if streams had been finished; a close of the
+	// peer that crossed this one is no answer. With a CloseTimeout of none it waits
+	// for neither, and reports only what it knows. Only the first call counts; a
+	// later one returns nil.
 	CloseWithError(code SessionErrorCode, reason string) error
 	// Context ends when the session ends. Its cause is the *SessionError.
 	Context() context.Context

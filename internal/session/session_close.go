@@ -109,7 +109,8 @@ func (s *Session) CloseWithError(code transport.SessionErrorCode, reason string)
 }
 
 // unconfirmedLocked notes that an own close will have no answer. What is sent is
-// in order, so an answer would mean that all of it had arrived.
+// in order, so an answer would mean that all of it had arrived. A peer answers
+// with the end of its half alone: its own WT_CLOSE_SESSION has crossed this one.
 func (s *Session) unconfirmedLocked() {
 	if s.life == sessionstate.Closing || s.life == sessionstate.CloseSent {
 		s.unconfirmed = true
@@ -245,6 +246,7 @@ func (s *Session) dropDatagramsLocked() {
 // done on a wrong supposition of its dialect cannot be undone.
 func (s *Session) failLocked(err error) {
 	if de, ok := err.(*transport.DialectError); ok {
+		s.unconfirmedLocked()
 		s.dropUnsentLocked()
 		s.endLocked(&transport.SessionError{Err: de})
 		s.dropStreamsLocked()
@@ -254,6 +256,7 @@ func (s *Session) failLocked(err error) {
 		return
 	}
 	pe := protocolError(err)
+	s.unconfirmedLocked()
 	s.dropUnsentLocked()
 	s.endLocked(&transport.SessionError{Err: pe})
 	s.dropStreamsLocked()
@@ -265,8 +268,10 @@ func (s *Session) failLocked(err error) {
 }
 
 // peerClosedLocked ends the session because the peer closed it: with
-// WT_CLOSE_SESSION, or by END_STREAM alone, which is the same as code 0.
+// WT_CLOSE_SESSION, or by END_STREAM alone, which is the same as code 0. If it
+// did so before it knew of an own close, it discards what was on its way.
 func (s *Session) peerClosedLocked(e sessionstate.Event, code uint32, reason string) {
+	s.unconfirmedLocked()
 	s.dropUnsentLocked() // nobody reads it any more
 	s.endLocked(&transport.SessionError{Code: transport.SessionErrorCode(code), Reason: reason, Remote: true})
 	s.flushing = false

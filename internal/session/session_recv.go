@@ -66,6 +66,14 @@ func (s *Session) Data(p []byte) {
 			s.failLocked(err)
 		}
 		r.after(r.decoder.Unread())
+	case s.life == sessionstate.CloseSent:
+		// Only whether the peer closes too is of interest: then what it ends with
+		// is no answer. Nor is it if that cannot be told.
+		r.now = now
+		if r.decoder.Feed(p, r) != nil {
+			s.unconfirmedLocked()
+		}
+		r.after(r.decoder.Unread())
 	default:
 		r.after(len(p))
 	}
@@ -219,7 +227,7 @@ func (r *reader) Control(c capsule.Capsule) error {
 		s.eventLocked(event{what: eventReceived, capsule: c})
 		s.unlock()
 		s.mu.Lock()
-		if !s.life.Flowing() {
+		if !s.life.Flowing() && s.life != sessionstate.CloseSent {
 			return errDecodingOver
 		}
 	}
@@ -275,7 +283,9 @@ func (r *reader) whileClosing(c capsule.Capsule) error {
 	case capsule.CloseSession:
 		return r.closeSession(c)
 	case capsule.MaxData:
-		return r.raised(c, s.credit.Raise(c.MaximumData), s.credit.Limit(), s.peer.MaxData)
+		if s.life == sessionstate.Closing {
+			return r.raised(c, s.credit.Raise(c.MaximumData), s.credit.Limit(), s.peer.MaxData)
+		}
 	case capsule.MaxStreamData:
 		if s.streams[c.StreamID] != nil {
 			return r.maxStreamData(c)
@@ -340,8 +350,10 @@ func (r *reader) closeSession(c capsule.CloseSession) error {
 
 // Skipped implements capsule.Handler: PADDING and unknown capsules.
 func (r *reader) Skipped(t capsule.Type, n uint64) error {
-	if n > 0 {
-		return nil // a long one costs no more than a short one
+	if n > 0 || r.s.life == sessionstate.CloseSent {
+		// A long one costs no more than a short one, and nobody is ended for what
+		// it said before it knew of the end; CloseTimeout bounds that.
+		return nil
 	}
 	return r.s.abuse.Glitch(r.now, t.String())
 }
