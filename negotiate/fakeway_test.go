@@ -157,6 +157,8 @@ func judgeFake(_ Attempt, err error) verdict {
 		return tryBelow
 	case errors.Is(err, errLast):
 		return lastWord
+	case errors.Is(err, errCrowded):
+		return noRoom
 	}
 	return tryNext
 }

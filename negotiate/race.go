@@ -79,6 +79,7 @@ const (
 	answer                  // the server, or the user's own rules, answered: no way gives another
 	tryBelow                // the server was reached, but takes no session this way: the way below may be open
 	lastWord                // an answer that counts only if no other way is open
+	noRoom                  // an answer that counts once no other request of the race is out, which may have the place
 )
 
 type wayState uint8
@@ -153,6 +154,7 @@ type race struct {
 	wg       sync.WaitGroup
 	requests int
 	final    error     // a verdict of answer
+	crowded  error     // a verdict of noRoom
 	word     error     // a verdict of lastWord
 	wordAt   time.Time // when it was spoken
 }
@@ -286,6 +288,10 @@ func (r *race) advance(life context.Context) (next time.Time, ok bool) {
 	// A ready leg gets the request if none is out, or if the one that is out
 	// has stayed unanswered for its patience.
 	out := r.count(wayRequested)
+	if r.crowded != nil && out == 0 {
+		r.final = r.crowded
+		return time.Time{}, false
+	}
 	if i := r.find(wayReady); i >= 0 && r.requests < maxRequests {
 		if due := r.askAgain(); out == 0 || !now.Before(due) {
 			r.request(i, life)

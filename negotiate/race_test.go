@@ -15,6 +15,7 @@ var (
 	errRefused = errors.New("answered no")
 	errHigher  = errors.New("reached, but takes none")
 	errLast    = errors.New("answered no, perhaps for want of knowledge")
+	errCrowded = errors.New("answered that there is no room")
 )
 
 func TestRace(t *testing.T) {
@@ -145,6 +146,27 @@ func TestRace(t *testing.T) {
 			at:   1080 * msec, winner: "T",
 			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s T ask; 2.02s 4 close 0 \"\"; 2.02s 4 discard",
 			settled: "4 lost, T won",
+		},
+		{
+			name: "no room for the second CONNECT: the first one may have it",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, answerAt: 2 * time.Second}, "T": with(tcp, func(f *fakeWay) { f.answerErr = errCrowded })},
+			at:   2020 * msec, winner: "4",
+			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s T ask; 1.08s T discard",
+			settled: "4 won, T failed",
+		},
+		{
+			name: "no room for the second CONNECT, and the first one fails: that is the answer",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, within: 3 * time.Second}, "T": with(tcp, func(f *fakeWay) { f.answerErr = errCrowded })},
+			at:   3020 * msec, err: errCrowded,
+			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s T ask; 1.08s T discard; 3.02s 4 reset; 3.02s 4 discard",
+			settled: "4 failed, T failed",
+		},
+		{
+			name: "no room for the only CONNECT",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, answerAt: 20 * msec, answerErr: errCrowded}, "T": tcp},
+			at:   40 * msec, err: errCrowded,
+			log:     "0s 4 start; 20ms 4 ask; 40ms 4 discard",
+			settled: "4 failed, T not started",
 		},
 		{
 			name: "no progress after CONNECT: the leg failed, the next rung goes on",

@@ -158,6 +158,8 @@ func (r *race) judgeError(i int) {
 	switch v {
 	case answer:
 		r.final = w.report.Err
+	case noRoom:
+		r.crowded = w.report.Err // advance decides
 	case lastWord:
 		r.word, r.wordAt = w.report.Err, time.Now()
 	}

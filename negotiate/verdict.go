@@ -17,7 +17,8 @@ import (
 
 // judge is the verdict on an attempt's error. Nobody can tell by the answer to a
 // WebSocket whether the server knew what it was asked for, so that is not final
-// while a better way may come up.
+// while a better way may come up. Who asked twice, since the server takes its time,
+// may be refused the second place for having the first.
 func (j *job) judge(a Attempt, err error) verdict {
 	v := judgeError(err)
 	switch {
@@ -25,6 +26,8 @@ func (j *job) judge(a Attempt, err error) verdict {
 		return tryBelow
 	case a.Protocol == transport.WebSocket && isAnswer(err):
 		return lastWord
+	case v == answer && isTooMany(err):
+		return noRoom
 	}
 	return v
 }
@@ -42,6 +45,12 @@ func isAnswer(err error) bool {
 	_, rejected := errors.AsType[*transport.RejectedError](err)
 	_, wrong := errors.AsType[*transport.ProtocolError](err)
 	return rejected || wrong
+}
+
+// isTooMany reports whether the server has no room for another session of this client.
+func isTooMany(err error) bool {
+	r, ok := errors.AsType[*transport.RejectedError](err)
+	return ok && r.StatusCode == http.StatusTooManyRequests
 }
 
 // judgeError says which errors are answers of the server (or of the caller's
