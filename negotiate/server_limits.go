@@ -232,7 +232,8 @@ type handshakeLog struct {
 }
 
 func (h handshakeLog) Write(p []byte) (int, error) {
-	_, failed, ok := strings.Cut(string(p), "TLS handshake error from ")
+	// At the beginning only: the text of a panic may hold what a client sent.
+	failed, ok := strings.CutPrefix(string(p), "http: TLS handshake error from ")
 	if !ok {
 		h.rest.Print(string(p))
 		return len(p), nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -255,4 +256,28 @@ func TestConnectionLimits(t *testing.T) {
 			}
 		})
 	})
+}
+
+// What a client can put into a line does not make the line a handshake's.
+func TestHandshakeLog(t *testing.T) {
+	const failed = "TLS handshake error from "
+	for _, c := range []struct {
+		line            string
+		passes, refused bool
+	}{
+		{"http: " + failed + "192.0.2.1:5: EOF\n", false, false},
+		{"http: " + failed + "192.0.2.1:5: read tcp: i/o timeout\n", false, true},
+		{"http: panic serving 192.0.2.1:5: no such path: /" + failed + "x: i/o timeout\n", true, false},
+	} {
+		var rest strings.Builder
+		m := &refusalCounter{}
+		l := log.New(handshakeLog{&Server{Monitor: m}, log.New(&rest, "", 0)}, "", 0)
+		l.Print(c.line)
+		if got := rest.String(); got != "" != c.passes || c.passes && got != c.line {
+			t.Errorf("%q: passed on %q", c.line, got)
+		}
+		if (len(m.connections) == 1) != c.refused {
+			t.Errorf("%q: the Monitor was told %v", c.line, m.connections)
+		}
+	}
 }
