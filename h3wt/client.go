@@ -29,7 +29,8 @@ type ClientConn struct {
 // returns an error that matches transport.ErrNotWebTransport, or the
 // connection's error, or the cause of ctx.
 //
-// The connection's quic.Config must be one of [Config.QUIC].
+// The connection's quic.Config must be one of [Config.QUIC]. Where it is the only
+// one on its socket, its quic.Transport is best one of [ClientTransport].
 func NewClientConn(ctx context.Context, qc *quic.Conn, cfg *Config) (*ClientConn, error) {
 	c := &ClientConn{done: make(chan struct{}), told: make(chan struct{})}
 	c.conn.start(qc, cfg.settle(), false, nil)

@@ -279,6 +279,22 @@ func (c *Config) QUIC(base *quic.Config) *quic.Config {
 	return d.quicConfig(base, false)
 }
 
+// ClientTransport returns the QUIC transport of a socket for one connection of a
+// client. The server addresses the connection by the socket alone, which nothing
+// else may use then. An address that a NAT changes needs no fresh connection ID so:
+// quic-go as a server keeps those that it has used for earlier paths, and with the
+// four that a client gives it, it follows three changes and no more.
+func ClientTransport(pc net.PacketConn) *quic.Transport {
+	return &quic.Transport{Conn: pc, ConnectionIDGenerator: noConnectionIDs{}}
+}
+
+type noConnectionIDs struct{}
+
+func (noConnectionIDs) GenerateConnectionID() (quic.ConnectionID, error) {
+	return quic.ConnectionID{}, nil
+}
+func (noConnectionIDs) ConnectionIDLen() int { return 0 }
+
 // Dial opens a session for an https URL on a connection of its own. TLSConf may
 // be nil; its ALPN protocol is set to "h3", its ServerName, if empty, to the
 // URL's host. The connection lives as long as the session, and after its end
@@ -303,7 +319,7 @@ func Dial(ctx context.Context, rawURL string, tlsConf *tls.Config, opts *transpo
 	if err != nil {
 		return nil, fmt.Errorf("h3wt: %w", err)
 	}
-	tr := &quic.Transport{Conn: pc}
+	tr := ClientTransport(pc)
 	closeSocket := func() {
 		tr.Close()
 		pc.Close()

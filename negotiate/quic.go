@@ -28,7 +28,7 @@ func (j *job) openQUIC(ctx context.Context, addr netip.AddrPort, s signs) (leg, 
 	}
 	pc := watchConn(sock, s)
 	cfg := j.h3Config()
-	tr := &quic.Transport{Conn: pc, ConnectionIDGenerator: noConnectionIDs{}}
+	tr := h3wt.ClientTransport(pc)
 	qc, err := tr.Dial(ctx, net.UDPAddrFromAddrPort(addr), j.tlsConfig("h3"), j.quicConfig(cfg))
 	if err != nil {
 		_ = tr.Close()
@@ -52,17 +52,6 @@ func (j *job) openQUIC(ctx context.Context, addr netip.AddrPort, s signs) (leg, 
 	settle(pc)
 	return &connLeg{job: j, conn: conn, quic: qc, sock: pc}, nil
 }
-
-// noConnectionIDs makes the peer address a connection by the socket alone, which
-// nothing else uses here. An address that a NAT changes needs no fresh connection
-// ID then: quic-go as a server keeps those that it has used for earlier paths, and
-// with the four that a client gives it, it follows three changes and no more.
-type noConnectionIDs struct{}
-
-func (noConnectionIDs) GenerateConnectionID() (quic.ConnectionID, error) {
-	return quic.ConnectionID{}, nil
-}
-func (noConnectionIDs) ConnectionIDLen() int { return 0 }
 
 // h3Config is the connection's configuration. A connection that is not for a
 // pool gives all its windows to one session.
