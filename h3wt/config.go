@@ -77,9 +77,10 @@ type Config struct {
 	IdleTimeout time.Duration
 	// MaxHeaderBytes bounds a received header list. Default 64 KiB.
 	MaxHeaderBytes int
-	// MaxConnectionMemory bounds the bytes that one connection makes this side
-	// hold: it is the largest QUIC connection window, and bounds the datagrams
-	// queued besides. Default 32 MiB.
+	// MaxConnectionMemory bounds the bytes of a peer that one connection makes this
+	// side hold: it is the largest QUIC connection window, and bounds the datagrams
+	// queued besides. What quic-go needs to hold tiny STREAM frames is more; see the
+	// package documentation. Default 32 MiB.
 	MaxConnectionMemory int64
 	// MaxServerMemory is the same for all connections of a server together.
 	// quic-go does not tell what it holds, so windows may grow by three quarters
@@ -87,8 +88,8 @@ type Config struct {
 	// newest of the sessions that hold most ends. The initial windows come on top,
 	// for each connection. It is no account in common with other transports:
 	// windows are credit, which is never taken back, and those of peers whose data
-	// is read at once would leave no room for the bytes that others really hold. Default 512 MiB; negative: no limit on
-	// growth. Server only.
+	// is read at once would leave no room for the bytes that others really hold.
+	// Default 512 MiB; negative: no limit on growth. Server only.
 	MaxServerMemory int64
 
 	// Monitor is told of connections and sessions; nil means nobody. See

@@ -72,8 +72,10 @@
 // QUIC's windows bound bytes, and quic-go keeps each STREAM frame apart until it is
 // read: a frame of one byte holds up to 192, one of 128 bytes a buffer of 1,452. A
 // peer that fills the windows with such frames, of streams that the application
-// does not read, makes this side hold as many times more than MaxConnectionMemory.
-// Where that matters, give sessions small windows, and bound the connections.
+// does not read, makes this side hold as many times more than MaxConnectionMemory:
+// at the default windows some 600 MB a connection of which nothing was read yet.
+// Reading such streams ahead would give the peer QUIC's credit back, and is no way
+// out. Where that matters, give sessions small windows, and bound the connections.
 //
 // Session flow control is on if the peer wants it; then several sessions can
 // share the connection. Each gets its windows out of the connection's, so that
