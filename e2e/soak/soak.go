@@ -184,7 +184,7 @@ func (c *conductor) look() error {
 				child.order(ledger.Order{Stacks: true})
 			}
 		}
-	case most > 0 && in > most+5*time.Second:
+	case most > 0 && in > most+20*time.Second:
 		return fmt.Errorf("gave up: %s took more than %v%s", phases[c.phase], most, c.listed())
 	}
 	c.progress.show(c.phase, c.settings, in, c.soak, c.said)
@@ -250,6 +250,7 @@ func (c *conductor) heard(h heard, log *os.File) (err error) {
 	case m.Opened:
 		c.soak.Opening = time.Since(c.began)
 		c.opened = time.Now()
+		c.server.order(ledger.Order{Traffic: true})
 		c.enter(running)
 	case m.Quiet:
 		c.enter(closing)

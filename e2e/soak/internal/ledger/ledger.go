@@ -48,8 +48,9 @@ type Message struct {
 // An Order is a line from the command to one of its processes. Their standard
 // input ends with the command, and they end with it.
 type Order struct {
-	Begin *Begin `json:"begin,omitempty"`
-	Stop  bool   `json:"stop,omitempty"` // end the traffic; of a server: shut down
+	Begin   *Begin `json:"begin,omitempty"`
+	Traffic bool   `json:"traffic,omitempty"` // begin the traffic; a client does so by itself
+	Stop    bool   `json:"stop,omitempty"`    // end the traffic; of a server: shut down
 	// Stacks asks for all goroutines, to see what a run that does not end waits for.
 	Stacks bool `json:"stacks,omitempty"`
 	// Measure begins a phase of a bystander, Attack one of an attacker, and

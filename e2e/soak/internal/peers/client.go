@@ -37,7 +37,7 @@ func Client(in io.Reader, out io.Writer) int {
 	traffic, quiet := context.WithCancel(context.Background())
 	defer quiet()
 	c := &client{Process: p, settings: begin.Settings, log: log, limits: endpoint.NewLimits(log, begin.Settings), dialer: d,
-		traffic: traffic, gate: make(chan struct{}, opening), live: make(map[*connection]bool)}
+		traffic: traffic, opened: make(chan struct{}), gate: make(chan struct{}, opening), live: make(map[*connection]bool)}
 	stop := p.Report(begin.Settings, log.Counts, nil)
 	sessions := 0
 	for _, s := range slots {
@@ -51,6 +51,7 @@ func Client(in io.Reader, out io.Writer) int {
 	var aside sync.WaitGroup
 	aside.Go(func() { // ends once every session has been open
 		c.first.Wait()
+		close(c.opened)
 		p.Emit(ledger.Message{Opened: true})
 		c.chaos() // ends with the traffic
 	})
@@ -73,6 +74,7 @@ type client struct {
 	limits   *endpoint.Limits
 	dialer   *dialer
 	traffic  context.Context // ends when nothing more is to begin
+	opened   chan struct{}   // closed when every session has been open: the traffic begins
 	gate     chan struct{}   // who opens something has a place in it
 
 	connections, sessions atomic.Uint64  // numbers given
@@ -140,8 +142,11 @@ func (c *client) dial(slot Slot) (*connection, error) {
 	if !slot.Pooled {
 		return c.dialer.dial(c.traffic, slot, number)
 	}
-	c.gate <- struct{}{}
-	defer func() { <-c.gate }()
+	leave, ok := c.enter()
+	if !ok {
+		return nil, context.Cause(c.traffic)
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(c.traffic, c.settings.Patience)
 	defer cancel()
 	conn, err := c.dialer.dial(ctx, slot, number)
@@ -153,6 +158,20 @@ func (c *client) dial(slot Slot) (*connection, error) {
 	}
 	c.remember(conn)
 	return conn, nil
+}
+
+// enter waits for a place among those who open something. What takes long gives
+// its place away, so that broken connections do not stop the others.
+func (c *client) enter() (leave func(), ok bool) {
+	select {
+	case c.gate <- struct{}{}:
+	case <-c.traffic.Done():
+		return nil, false
+	}
+	var once sync.Once
+	free := func() { once.Do(func() { <-c.gate }) }
+	timer := time.AfterFunc(2*time.Second, free)
+	return func() { timer.Stop(); free() }, true
 }
 
 func (c *client) pause() {
@@ -188,15 +207,14 @@ func (c *client) sit(s *seat, conn *connection) {
 // session opens one session and lives it to its end.
 func (c *client) session(s *seat, conn *connection) bool {
 	id := c.sessions.Add(1)
-	select {
-	case c.gate <- struct{}{}:
-	case <-c.traffic.Done():
+	leave, ok := c.enter()
+	if !ok {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.settings.Patience)
 	session, err := conn.open(ctx, options(id, conn.way))
 	cancel()
-	<-c.gate
+	leave()
 	if err != nil {
 		c.log.Ended(ledger.End{Session: id, Way: conn.way, Connection: conn.number, Refused: err.Error()})
 		return false
@@ -211,7 +229,15 @@ func (c *client) session(s *seat, conn *connection) bool {
 	parts.Go(func() { e.Serve(conn.number) }) // ends with the session
 	drive, stop := context.WithCancel(c.traffic)
 	drove := make(chan struct{})
-	parts.Go(func() { e.Drive(drive); close(drove) }) // ends with the session, or when stopped
+	parts.Go(func() { // ends with the session, or when stopped
+		defer close(drove)
+		select {
+		case <-c.opened:
+			e.Drive(drive)
+		case <-drive.Done():
+		case <-e.Done():
+		}
+	})
 	c.life(s, e, stop, drove)
 	stop()
 	parts.Wait()
@@ -224,6 +250,12 @@ func (c *client) session(s *seat, conn *connection) bool {
 
 // life waits for the end of one session's life, and ends it in one of many ways.
 func (c *client) life(s *seat, e *endpoint.Endpoint, stop func(), drove <-chan struct{}) {
+	select {
+	case <-c.opened:
+	case <-c.traffic.Done():
+	case <-e.Done():
+		return
+	}
 	timer := time.NewTimer(time.Duration(float64(c.settings.Lifetime) * min(s.rand.ExpFloat64(), 8)))
 	defer timer.Stop()
 	mode, code := s.rand.IntN(100), s.rand.Uint32N(1<<16)

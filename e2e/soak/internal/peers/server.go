@@ -56,7 +56,7 @@ func Server(in io.Reader, out io.Writer) int {
 	}
 	traffic, quiet := context.WithCancel(context.Background())
 	defer quiet()
-	h := &handler{limits: limits, seed: begin.Settings.Seed, traffic: traffic}
+	h := &handler{limits: limits, seed: begin.Settings.Seed, traffic: traffic, opened: make(chan struct{})}
 	server := newServer(begin.Settings, tlsConf, h)
 	ln, pc, err := negotiate.Listen("127.0.0.1:0")
 	if err != nil {
@@ -67,7 +67,14 @@ func Server(in io.Reader, out io.Writer) int {
 	stop := p.Report(begin.Settings, log.Counts, h.held)
 	p.Emit(ledger.Message{Ready: &ledger.Ready{Address: ln.Addr().String(), Cert: cert}})
 
-	p.UntilStop()
+	for o := range p.Orders {
+		if o.Traffic {
+			close(h.opened)
+		}
+		if o.Stop {
+			break
+		}
+	}
 	quiet()
 	ctx, cancel := context.WithTimeout(context.Background(), begin.Settings.Patience)
 	if err := server.Shutdown(ctx); err != nil {
@@ -126,6 +133,7 @@ type handler struct {
 	limits  *endpoint.Limits
 	seed    uint64
 	traffic context.Context // ends when nothing more is to begin
+	opened  chan struct{}   // closed when the traffic begins
 	open    sync.WaitGroup
 	// account is what the server counts the bytes in that it holds of what came
 	// over TCP.
@@ -156,8 +164,16 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e := endpoint.New(s, id, way, true, h.limits, h.seed)
 	h.open.Add(2)
-	go func() { defer h.open.Done(); e.Serve(0) }()         // ends with the session
-	go func() { defer h.open.Done(); e.Drive(h.traffic) }() // ends with the session or the traffic
+	go func() { defer h.open.Done(); e.Serve(0) }() // ends with the session
+	go func() {                                     // ends with the session or the traffic
+		defer h.open.Done()
+		select {
+		case <-h.opened:
+			e.Drive(h.traffic)
+		case <-h.traffic.Done():
+		case <-e.Done():
+		}
+	}()
 }
 
 // wait waits for all sessions' ends.
