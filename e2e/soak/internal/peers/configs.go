@@ -3,6 +3,7 @@ package peers
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -21,8 +22,14 @@ func sessionConfig(s ledger.Settings) *transport.Config {
 // quicConfig has a peer that has vanished noticed in about the time that it
 // takes over TCP.
 func quicConfig(s ledger.Settings) *quic.Config {
-	return &quic.Config{MaxIdleTimeout: 2 * s.Detect, KeepAlivePeriod: s.Detect / 2}
+	return &quic.Config{MaxIdleTimeout: 2 * s.Detect, KeepAlivePeriod: s.Detect / 2, HandshakeIdleTimeout: s.Detect}
 }
+
+// earlyTimeout is what a stream's header may take on HTTP/3. A busy machine is a
+// path with a round-trip time of seconds, on which a lost packet comes again after
+// the default of five; the stream would be refused, which its sender is told, but
+// by nobody's wish.
+func earlyTimeout(s ledger.Settings) time.Duration { return s.Patience }
 
 // trusted is the client's configuration of TLS for a server with that
 // certificate.

@@ -84,7 +84,7 @@ func (d *dialer) h2() *h2wt.Config {
 }
 
 func (d *dialer) h3() *h3wt.Config {
-	return &h3wt.Config{Session: sessionConfig(d.s), MaxSessions: slack * pooledH3}
+	return &h3wt.Config{Session: sessionConfig(d.s), MaxSessions: slack * pooledH3, EarlyTimeout: earlyTimeout(d.s)}
 }
 
 func (d *dialer) ws() *wswt.Config {

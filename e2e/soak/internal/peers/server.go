@@ -91,12 +91,16 @@ func Server(in io.Reader, out io.Writer) int {
 	return 0
 }
 
+// lingering is how long something may stay after its end: a QUIC connection's
+// socket does, for three probe timeouts, which are seconds on a busy machine.
+const lingering = time.Minute
+
 // finish says what is left.
 func finish(p *process.Process, before *watch.Start, log *endpoint.Log, held func() int64) {
 	c := log.Counts()
 	p.Emit(ledger.Message{Counts: &c})
 	left := ledger.Left{Side: p.Side}
-	left.Goroutines, left.Files = before.Left(10 * time.Second)
+	left.Goroutines, left.Files = before.Left(lingering)
 	left.Streams, left.Sessions = log.Handlers(), log.Sessions()
 	if held != nil {
 		left.Account = held()
@@ -123,7 +127,7 @@ func newServer(s ledger.Settings, tlsConf *tls.Config, h http.Handler) *negotiat
 		MaxMemory:                4 << 30,
 		H2: &h2wt.Config{MaxSessions: slack * pooledH2, MaxConcurrentStreams: 2*slack*pooledH2 + 50,
 			KeepAlive: s.Detect, PingTimeout: s.Detect},
-		H3: &h3wt.Config{MaxSessions: slack * pooledH3, SessionRate: -1},
+		H3: &h3wt.Config{MaxSessions: slack * pooledH3, SessionRate: -1, EarlyTimeout: earlyTimeout(s)},
 		WS: &wswt.Config{MaxSessions: -1, KeepAlive: s.Detect, PingTimeout: s.Detect},
 	}
 }
