@@ -16,7 +16,7 @@ import (
 // by delay. The other rung waits for the head start, unless the preferred one
 // shows earlier that there is nothing to wait for. A way may stand below the one
 // before it, on the same rung: it starts once that one has failed although it
-// reached the server, or when its request stays unanswered for long.
+// reached the server, or when its request, and no other one, stays unanswered for long.
 //
 //	waiting ─► opening ─► ready ─► requested ─► won
 //	               │         │          └─────► failed (answered otherwise, or no progress)
@@ -34,6 +34,11 @@ import (
 // rung, and one on a way below, which is sent only after the one above it was
 // refused, or has stayed unanswered for belowPatience times its patience.
 const maxRequests = 3
+
+// maxUnanswered bounds the requests that wait for an answer at a time. Where two
+// do, the server is slow rather than something on one way, and a third would only
+// be more work for it.
+const maxUnanswered = 2
 
 // A way is one way to reach the server, before it is tried.
 type way struct {
@@ -286,13 +291,13 @@ func (r *race) advance(life context.Context) (next time.Time, ok bool) {
 	}
 
 	// A ready leg gets the request if none is out, or if the one that is out
-	// has stayed unanswered for its patience.
+	// has stayed unanswered for its patience, but not beside two.
 	out := r.count(wayRequested)
 	if r.crowded != nil && out == 0 {
 		r.final = r.crowded
 		return time.Time{}, false
 	}
-	if i := r.find(wayReady); i >= 0 && r.requests < maxRequests {
+	if i := r.find(wayReady); i >= 0 && r.requests < maxRequests && out < maxUnanswered {
 		if due := r.askAgain(); out == 0 || !now.Before(due) {
 			r.request(i, life)
 			out++

@@ -17,10 +17,11 @@ func (r *race) startTime(rung int, now time.Time, requestsOut int) (t time.Time,
 	}
 	// One that stands below waits for the failure of the one above; with
 	// another error than tryBelow it is lost with it. A request above that stays
-	// unanswered for long may lie in something that collects whole requests.
+	// unanswered for long may lie in something that collects whole requests; but
+	// if another one has no answer either, the server is slow.
 	if r.runners[i].below && r.runners[i-1].state != wayFailed {
 		above := &r.runners[i-1]
-		if above.state == wayRequested && r.requests < maxRequests {
+		if above.state == wayRequested && requestsOut < maxUnanswered {
 			return above.wayDown, true
 		}
 		return time.Time{}, false

@@ -382,6 +382,30 @@ func TestRace(t *testing.T) {
 			settled: "T won, W lost",
 		},
 		{
+			name: "two unanswered requests: no third beside them",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, answerAt: 6 * time.Second}, "T": {rung: 1, openAt: 40 * msec}, "W": below},
+			at:   6020 * msec, winner: "4",
+			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s T ask; 6.02s T reset; 6.02s T discard",
+			settled: "4 won, T lost, W not started",
+		},
+		{
+			name: "two unanswered requests: the way below once one of them has lost its path",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, within: 5 * time.Second}, "T": {rung: 1, openAt: 40 * msec}, "W": below},
+			at:   5070 * msec, winner: "W",
+			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s T ask; 5.02s 4 discard; 5.02s 4 reset; 5.02s W start; 5.05s W ask; 5.07s T discard; 5.07s T reset",
+			settled: "4 failed, T lost, W won",
+		},
+		{
+			name: "a way below that is ready waits while two requests are out",
+			ways: map[string]fakeWay{
+				"4": {openAt: 3400 * msec, heardAt: 10 * msec, answerAt: 2 * time.Second},
+				"T": {rung: 1, openAt: 40 * msec}, "W": with(below, func(f *fakeWay) { f.openAt = 500 * msec }),
+			},
+			at: 5400 * msec, winner: "4",
+			log:     "0s 4 start; 250ms T start; 290ms T ask; 3.29s W start; 3.4s 4 ask; 5.4s T discard; 5.4s T reset; 5.4s W discard",
+			settled: "4 won, T lost, W lost",
+		},
+		{
 			name: "no ways at all",
 			at:   0, err: errNoWay,
 		},
