@@ -95,6 +95,18 @@ func (s *Session) setAnswered() {
 	s.mu.Unlock()
 }
 
+// noteReset notes a reset of the peer's half, with which some answer a close. One
+// for another reason, or before the own close has gone out, may be from a peer
+// that has read nothing of what was sent last.
+func (s *Session) noteReset(code quic.StreamErrorCode) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch code {
+	case 0, quic.StreamErrorCode(http3.ErrCodeNoError), requestCancelled, codeSessionGone:
+		s.answered = s.answered || s.life == sessionstate.CloseSent
+	}
+}
+
 // confirmed returns what CloseWithError says when the peer did not end its half.
 // What was finished last may then be lost.
 func (s *Session) confirmed() error {

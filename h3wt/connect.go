@@ -182,7 +182,7 @@ func (r *connectReader) end(err error) {
 		if reset, ok := errors.AsType[*quic.StreamError](err); ok && !reset.Remote {
 			return // aborted here
 		} else if ok {
-			s.setAnswered() // some peers answer a close so
+			s.noteReset(reset.ErrorCode)
 		}
 		s.lost(err)
 	}

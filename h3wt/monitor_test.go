@@ -204,4 +204,30 @@ func TestUnconfirmedClose(t *testing.T) {
 		}
 		<-b.Context().Done()
 	})
+	for _, c := range []struct {
+		name string
+		code quic.StreamErrorCode
+		want error
+	}{
+		{"a reset with WT_SESSION_GONE is an answer", codeSessionGone, nil},
+		{"a reset with H3_NO_ERROR is an answer", 0x100, nil},
+		{"a reset for another reason confirms nothing", 0x102, transport.ErrUnconfirmed},
+	} {
+		onSession(t, c.name, false, func(t *testing.T, _ *rawConn, str rawStream, s transport.Session) {
+			u, err := s.OpenUniStream(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.Write([]byte("here"))
+			u.Close()
+			closed := make(chan error, 1)
+			go func() { closed <- s.CloseWithError(7, "") }()
+			synctest.Wait()
+			time.Sleep(20 * time.Millisecond) // the close is out
+			str.str.(interface{ CancelWrite(quic.StreamErrorCode) }).CancelWrite(c.code)
+			if err := <-closed; err != c.want {
+				t.Errorf("CloseWithError: %v, want %v", err, c.want)
+			}
+		})
+	}
 }
