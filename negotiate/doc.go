@@ -32,8 +32,9 @@
 //   - The ways race up to the server's WebTransport settings. The first that is
 //     ready carries the session request. Another gets it too only if the first
 //     stays unanswered for max(1 s, 4 round trips). A server that takes its time
-//     may so be asked twice, and by WebSocket a third time, see below; the first
-//     acceptance counts, and later ones are closed with code 0.
+//     may so be asked twice, but never has more than two requests of a dial to
+//     answer at a time; the first acceptance counts, the other request is reset,
+//     and closed with code 0 if it was accepted late.
 //   - What the server answers is returned: a status that is not 2xx, a refused
 //     certificate. Statuses 501 and 421, a refused stream, and a server without
 //     WebTransport lead to the other way.
@@ -44,8 +45,9 @@
 //     connection that offers HTTP/1.1 alone; if the server refuses that, a WebSocket
 //     over HTTP/2 (RFC 8441). So it does where the TLS handshake for HTTP/2 was cut
 //     off without a word, and beside a CONNECT that stays unanswered for max(3 s,
-//     12 round trips): something on the way may collect whole requests, and that
-//     one has no end.
+//     12 round trips), unless one over HTTP/3 does so too: something on the way may
+//     collect whole requests, and that one has no end. The CONNECT goes on, since
+//     the server may only be slow.
 //   - What a server answers to a WebSocket may come from one that does not know what
 //     it was asked for. It counts once QUIC has failed, or has not come up within
 //     500 ms; then the [DialError] says what every way came to.
