@@ -62,7 +62,7 @@ func (a attack) run(t *testing.T) {
 		send(tt, a.most, m.Sample)
 		m.Sample()
 		end := context.Cause(tt.s.Context())
-		if limit, _ := transport.ReachedLimit(end); a.most > 0 && limit != a.Limit {
+		if limit, _ := transport.ReachedLimit(end); limit != a.Limit || (a.Limit == "") != (end == nil) {
 			t.Errorf("the session ended with %v, limit %q, want %q", end, limit, a.Limit)
 		}
 		if a.cost > 0 {
@@ -133,7 +133,7 @@ func TestHostileCapsules(t *testing.T) {
 		t.Run(a.name, func(t *testing.T) {
 			attack{
 				Attack: hostile.Attack{Name: a.attack, Reaction: "WT_ERROR: the session is reset", Limit: a.limit},
-				frame:  a.frame, prepare: a.prepare, most: a.most, unlimited: withoutFloods, cost: 25_000,
+				frame:  a.frame, prepare: a.prepare, most: a.most, unlimited: withoutFloods, cost: hostile.Frames(25_000),
 			}.run(t)
 		})
 	}
@@ -175,7 +175,7 @@ func TestHostileDribble(t *testing.T) {
 				Attack:  hostile.Attack{Name: a.attack, Reaction: "none: nothing is buffered; IdleTimeout ends it"},
 				prepare: func(t *tester) { t.writeCapsule(a.start) },
 				frame:   func(b []byte, _ int) []byte { return append(b, a.frame...) },
-				most:    200_000, cost: 50_000,
+				most:    hostile.Frames(200_000), cost: hostile.Frames(50_000),
 			}.run(t)
 		})
 	}
@@ -185,14 +185,14 @@ func TestHostileDribble(t *testing.T) {
 		attack{
 			Attack: hostile.Attack{Name: "capsule header dribble", Reaction: "WT_ERROR: the session is reset", Limit: transport.LimitCapsules},
 			frame:  func(b []byte, i int) []byte { return append(b, frame[i%len(frame)]) },
-			most:   10_000 * len(frame), unlimited: withoutFloods, cost: 50_000,
+			most:   10_000 * len(frame), unlimited: withoutFloods, cost: hostile.Frames(50_000),
 		}.run(t)
 	})
 	t.Run("DS-17 stream data of one byte each", func(t *testing.T) {
 		attack{
 			Attack: hostile.Attack{Name: "millions of tiny WT_STREAM capsules", Reaction: "none: each is read"},
 			frame:  constant(t, wtStream{id: 0, data: "x"}), prepare: opens, between: readsStream0(),
-			most: 200_000, cost: 50_000,
+			most: hostile.Frames(2_000_000), cost: hostile.Frames(50_000),
 		}.run(t)
 	})
 	t.Run("DS-17 streams of one byte each", func(t *testing.T) {
@@ -207,7 +207,7 @@ func TestHostileDribble(t *testing.T) {
 				st.tryRead(p[:])
 				t.s.Fill(t.dst)
 			},
-			most: 100_000, cost: 25_000,
+			most: hostile.Frames(2_000_000), cost: hostile.Frames(25_000),
 		}.run(t)
 	})
 }

@@ -72,6 +72,11 @@ func TestHostileStreams(t *testing.T) {
 				}
 				return capsule.AppendDatagramHeader(b, 0)
 			},
+			between: func(tt *tester) {
+				if open := len(tt.s.streams); open != 1 {
+					t.Fatalf("there is state for %d streams", open)
+				}
+			},
 			most: 8,
 		}.run(t)
 	})
@@ -159,7 +164,7 @@ func TestHostileData(t *testing.T) {
 	t.Run("DS-17 H2-171 tiny datagrams with nobody reading", func(t *testing.T) {
 		attack{
 			Attack: hostile.Attack{Name: "flood of tiny datagrams", Reaction: "dropped above the queue's length, then WT_ERROR", Limit: transport.LimitTinyDatagrams},
-			frame:  constant(t, datagram("x")), most: 1_000_000, unlimited: withoutFloods, cost: 50_000,
+			frame:  constant(t, datagram("x")), most: 1_000_000, unlimited: withoutFloods, cost: hostile.Frames(50_000),
 		}.run(t)
 	})
 	t.Run("H2-171 maximal datagrams with nobody reading", func(t *testing.T) {
