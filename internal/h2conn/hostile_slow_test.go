@@ -20,7 +20,8 @@ type patience struct {
 	limit              transport.Limit
 	cfg                h2conn.Config
 	settings           []http2.Setting
-	ungreeted          bool // the script begins before the preface
+	more               int64 // what the victim may hold besides boundBytes
+	ungreeted          bool  // the script begins before the preface
 	run                func(t *testing.T, s *server, m *hostile.Meter)
 	after              time.Duration // when the connection has to end, from the start of run
 }
@@ -28,7 +29,7 @@ type patience struct {
 func (a *patience) test(t *testing.T) {
 	t.Run(a.id+" "+a.name, func(t *testing.T) {
 		m := hostile.Start(t, hostile.Attack{Name: a.name, Victim: "h2", Reaction: a.reaction, Limit: a.limit,
-			Bytes: boundBytes, Goroutines: boundGoroutines})
+			Bytes: boundBytes + a.more, Goroutines: boundGoroutines})
 		var end error
 		synctest.Test(t, func(t *testing.T) {
 			s := newServer(t, &a.cfg)
@@ -131,7 +132,7 @@ func TestHostileSlow(t *testing.T) {
 				}
 			}},
 		{id: "DS-10 DS-14", name: "slow read: TCP window shut", reaction: "connection ended after 30 s", code: http2.ErrCodeInternal,
-			limit: transport.LimitWriteTime, cfg: h2conn.Config{KeepAlive: -1}, settings: []http2.Setting{set(window, 1<<30)}, after: 30 * time.Second,
+			limit: transport.LimitWriteTime, more: streamBytes, cfg: h2conn.Config{KeepAlive: -1}, settings: []http2.Setting{set(window, 1<<30)}, after: 30 * time.Second,
 			run: func(t *testing.T, s *server, m *hostile.Meter) {
 				s.nc.StallWrites(true)
 				s.WriteWindowUpdate(0, 1<<30)
@@ -146,11 +147,11 @@ func TestHostileSlow(t *testing.T) {
 				m.Sample()
 			}},
 		{id: "DS-05 DS-10", name: "PING flood, TCP window shut", reaction: calm, code: http2.ErrCodeEnhanceYourCalm,
-			limit: transport.LimitReplies, cfg: unread, run: replies(always(frame(nil, http2.FramePing, 0, 0, "12345678")))},
+			limit: transport.LimitReplies, more: replyBytes, cfg: unread, run: replies(always(frame(nil, http2.FramePing, 0, 0, "12345678")))},
 		{id: "DS-08 DS-10", name: "SETTINGS flood, TCP window shut", reaction: calm, code: http2.ErrCodeEnhanceYourCalm,
-			limit: transport.LimitReplies, cfg: unread, run: replies(always(frame(nil, http2.FrameSettings, 0, 0, "")))},
+			limit: transport.LimitReplies, more: replyBytes, cfg: unread, run: replies(always(frame(nil, http2.FrameSettings, 0, 0, "")))},
 		{id: "DS-07 DS-10", name: "reset flood (CVE-2019-9514), TCP window shut", reaction: calm, code: http2.ErrCodeEnhanceYourCalm,
-			limit: transport.LimitReplies, cfg: unread,
+			limit: transport.LimitReplies, more: streamBytes + replyBytes, cfg: unread,
 			run: replies(onNew(endStream, badBlock, func(b []byte, _ uint32) []byte { return b }))},
 	} {
 		a.test(t)
@@ -162,7 +163,7 @@ func TestHostileSlow(t *testing.T) {
 func TestHostileZeroWindow(t *testing.T) {
 	t.Run("DS-04 DS-10 zero-window stall", func(t *testing.T) {
 		m := hostile.Start(t, hostile.Attack{Name: "zero-window stall", Victim: "h2",
-			Reaction: "nothing is taken from the senders; other streams go on", Bytes: boundBytes, Goroutines: boundGoroutines})
+			Reaction: "nothing is taken from the senders; other streams go on", Bytes: boundBytes + streamBytes, Goroutines: boundGoroutines})
 		synctest.Test(t, func(t *testing.T) {
 			s := newServer(t, nil)
 			defer s.stop()

@@ -27,7 +27,8 @@ const (
 	// MaxQueuedControl replies, in slices that may be twice as long.
 	replyBytes = 2 * 1000 * 16
 
-	boundBytes = connectionBytes + networkBytes + streamBytes + replyBytes
+	// boundBytes is for attacks that keep neither streams nor replies.
+	boundBytes = connectionBytes + networkBytes
 	// The read and the write goroutine; one each for the script's peer, the
 	// server's caller and the bubble.
 	boundGoroutines = 5
@@ -45,6 +46,8 @@ type flooding struct {
 	limit    transport.Limit
 	cfg      h2conn.Config
 	settings []http2.Setting
+	// more is what the victim may hold besides boundBytes.
+	more int64
 	// open is done first, on stream 1 and on what else the flood needs.
 	open func(s *server)
 	// frames appends the frames of one step; ids of new streams are 2*i+3.
@@ -69,7 +72,7 @@ func (a *flooding) run(t *testing.T) {
 	t.Run(a.id+" "+a.name, func(t *testing.T) {
 		m := hostile.Start(t, hostile.Attack{
 			Name: a.name, Victim: "h2", Reaction: reaction, Limit: a.limit,
-			Bytes: boundBytes, Goroutines: boundGoroutines,
+			Bytes: boundBytes + a.more, Goroutines: boundGoroutines,
 		})
 		var end error
 		synctest.Test(t, func(t *testing.T) {
@@ -190,7 +193,7 @@ func TestHostileRapidReset(t *testing.T) {
 	started := 0
 	for _, a := range []flooding{
 		{
-			id: "DS-01", name: "rapid reset (CVE-2023-44487), handlers hang", limit: transport.LimitStreamResets,
+			id: "DS-01", name: "rapid reset (CVE-2023-44487), handlers hang", limit: transport.LimitStreamResets, more: streamBytes,
 			open:   func(s *server) { s.accept = func(*stream) bool { started++; return true } },
 			frames: onNew(endStream, getBlock, cancel), steps: 100_000,
 			during: func(t *testing.T, _ *server) {
@@ -200,7 +203,7 @@ func TestHostileRapidReset(t *testing.T) {
 			},
 		},
 		{
-			id: "DS-01", name: "rapid reset (CVE-2023-44487), handlers end", limit: transport.LimitStreamResets,
+			id: "DS-01", name: "rapid reset (CVE-2023-44487), handlers end", limit: transport.LimitStreamResets, more: streamBytes,
 			open: func(s *server) {
 				s.accept = func(r *stream) bool { r.st.Done(); return true }
 				s.forget = true
@@ -209,7 +212,7 @@ func TestHostileRapidReset(t *testing.T) {
 			free: &h2conn.Config{Resets: free}, costs: 2000,
 		},
 		{
-			id: "DS-01 BP-031", name: "streams beyond the limit", limit: transport.LimitStreamResets,
+			id: "DS-01 BP-031", name: "streams beyond the limit", limit: transport.LimitStreamResets, more: streamBytes,
 			frames: onNew(endStream, getBlock, func(b []byte, _ uint32) []byte { return b }), steps: 100_000,
 			free: &h2conn.Config{Resets: free}, costs: 2000,
 		},
@@ -251,7 +254,7 @@ func TestHostileMadeYouReset(t *testing.T) {
 	}
 	for _, tt := range triggers {
 		(&flooding{
-			id: "DS-02", name: "MadeYouReset (CVE-2025-8671): " + tt.name, limit: transport.LimitStreamResets,
+			id: "DS-02", name: "MadeYouReset (CVE-2025-8671): " + tt.name, limit: transport.LimitStreamResets, more: streamBytes,
 			cfg:    h2conn.Config{StreamWindow: 100, MaxStreamWindow: 100},
 			open:   func(s *server) { s.forget = true },
 			frames: onNew(0, postBlock, tt.then), steps: 100_000,
@@ -259,7 +262,7 @@ func TestHostileMadeYouReset(t *testing.T) {
 		}).run(t)
 	}
 	(&flooding{
-		id: "DS-07 BP-032", name: "malformed requests", limit: transport.LimitStreamResets,
+		id: "DS-07 BP-032", name: "malformed requests", limit: transport.LimitStreamResets, more: streamBytes,
 		frames: onNew(endStream, badBlock, func(b []byte, _ uint32) []byte { return b }), steps: 100_000,
 		free: &h2conn.Config{Resets: free}, costs: 2000,
 	}).run(t)
