@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -195,12 +196,14 @@ func TestBridge(t *testing.T) {
 		wantStatus(t, p, 1, "400", true)
 	})
 	bubble(t, "DS-20 a handler that does not decide", func(t *testing.T) {
+		var lines bytes.Buffer
 		srv := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
 			if _, _, err := http.NewResponseController(w).Hijack(); err == nil {
 				t.Error("Hijack after the answer succeeded")
 			}
-		}), &Config{UpgradeTimeout: time.Second, KeepAlive: -1})
+		}), &Config{UpgradeTimeout: time.Second, KeepAlive: -1,
+			Logger: slog.New(slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 		defer srv.stop()
 		p, _ := srv.peer()
 		defer p.Close()
@@ -208,6 +211,10 @@ func TestBridge(t *testing.T) {
 		p.WantIdle("it has time")
 		time.Sleep(time.Second)
 		wantReject(t, p, 1, "503")
+		synctest.Wait()
+		if log := lines.String(); strings.Count(log, `"WebSocket refused"`) != 1 || !strings.Contains(log, "limit=upgrade-time") {
+			t.Errorf("logged:\n%s", log)
+		}
 	})
 	bubble(t, "trailers are malformed", func(t *testing.T) {
 		srv, p, nc := hijacked(t, nil)

@@ -2,6 +2,7 @@ package h2wt
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"runtime"
 	"sync"
@@ -104,6 +105,11 @@ func (x *exchange) expectDecision() {
 		}
 		if x.st.WriteHeaders(statusFields(http.StatusServiceUnavailable), true, nil) == nil {
 			x.refusedSession(http.StatusServiceUnavailable, errUndecided.limit, errUndecided)
+			if x.bridge != nil {
+				// Whether it is a session's only the handler knows: package wswt
+				// tells of those that it is asked to accept too late.
+				x.conn.watch.log("WebSocket refused", errUndecided.limit, errUndecided, slog.Int("status", http.StatusServiceUnavailable))
+			}
 		}
 		if x.tunnel != nil {
 			x.tunnel.refuse()

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/internal/memconn"
+
+	"github.com/towpath-go/towpath/transport"
 )
 
 // deadConn is a connection whose peer has gone.
@@ -103,4 +105,26 @@ func TestAcceptingStalls(t *testing.T) {
 		}
 		srv.Close()
 	})
+}
+
+// A lateHijacker is the writer of a request that its transport has answered
+// already, because the handler took too long.
+type lateHijacker struct{ http.ResponseWriter }
+
+func (lateHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return nil, nil, &transport.LimitError{Limit: transport.LimitUpgradeTime, Reason: "too late"}
+}
+
+func TestUpgradeTooLate(t *testing.T) {
+	m := new(told)
+	srv := NewServer(&Config{Monitor: m})
+	defer srv.Close()
+	_, err := srv.Upgrade(lateHijacker{httptest.NewRecorder()}, openingRequest(), nil)
+	if limit, _ := transport.ReachedLimit(err); limit != transport.LimitUpgradeTime {
+		t.Errorf("Upgrade: %v", err)
+	}
+	want := transport.Refusal{Protocol: transport.WebSocket, Status: http.StatusServiceUnavailable, Limit: transport.LimitUpgradeTime}
+	if len(m.refused) != 1 || m.refused[0] != want {
+		t.Errorf("told %+v, want %+v once", m.refused, want)
+	}
 }

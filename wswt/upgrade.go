@@ -51,8 +51,12 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		s.release(place)
+		code = http.StatusInternalServerError
+		if limit, _ := transport.ReachedLimit(err); limit == transport.LimitUpgradeTime {
+			code = http.StatusServiceUnavailable // as package h2wt has answered
+		}
 		err = fmt.Errorf("wswt: Upgrade: the connection cannot be taken over: %w", err)
-		s.refused(w, r, http.StatusInternalServerError, err)
+		s.refused(w, r, code, err)
 		return nil, err
 	}
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // there is as much
