@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,6 +103,9 @@ func parse(args []string) (options, error) {
 		s.Cuts *= float64(s.Connections) / float64(settings(*short).Connections)
 	}
 	s.Seed = *seed
+	if given["attack"] && strings.TrimSpace(o.attack) == "" {
+		return o, usageError{errors.New("--attack needs a name, or all: see --list-attacks")}
+	}
 	for _, way := range strings.Split(*transports, ",") {
 		way = strings.TrimSpace(way)
 		if !slices.Contains(ledger.Ways, way) {
@@ -126,6 +131,8 @@ func check(s ledger.Settings) error {
 		return usageError{fmt.Errorf("--connections %d and --sessions %d: give 1 or more", s.Connections, s.Sessions)}
 	case s.Cuts < 0:
 		return usageError{fmt.Errorf("--cuts %v is negative: give 0 for none", s.Cuts)}
+	case math.IsNaN(s.Cuts) || math.IsInf(s.Cuts, 0):
+		return usageError{fmt.Errorf("--cuts %v is not a number of cuts: give 0 for none", s.Cuts)}
 	}
 	if _, err := peers.Mix(s.Connections, s.Sessions, s.Transports); err != nil {
 		return usageError{fmt.Errorf("--connections and --sessions do not fit: %w", err)}
@@ -173,7 +180,7 @@ func mistyped(err error) error {
 		flag, _, _ = strings.Cut(flag, ":")
 		value = strings.TrimPrefix(value, "invalid value ")
 		want := map[string]string{"duration": "a time like 90s or 10m", "connections": "a number like 2000", "sessions": "a number like 20000",
-			"cuts": "a number like 120", "seed": "a number like 1"}[flag]
+			"cuts": "a number like 120", "seed": "a number from 0"}[flag]
 		return fmt.Errorf("--%s %s is not possible: give %s", flag, strings.Trim(value, `"`), want)
 	}
 	if flag, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
