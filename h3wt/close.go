@@ -167,6 +167,9 @@ func (s *Session) end(e sessionstate.Event, cause *transport.SessionError) bool 
 	s.cancel(cause)
 	s.holder.Close().Run()
 	s.logEnd(cause, stats)
+	if rtt, known := s.c.rtt(); known {
+		stats.RTT = rtt
+	}
 	s.qlog.Ended(cause, stats)
 	if t := s.cfg.Trace; t != nil && t.Closed != nil {
 		t.Closed(cause)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -51,6 +52,9 @@ func (b *qlogBuffer) events(t *testing.T) (all []string) {
 	}
 	return all
 }
+
+// someRTT is a measured round-trip time, above 0.
+var someRTT = regexp.MustCompile(`"rtt":[0-9.]*[1-9][0-9.]*`)
 
 func TestQlog(t *testing.T) {
 	bubble(t, "both sides", func(t *testing.T) {
@@ -109,7 +113,7 @@ func TestQlog(t *testing.T) {
 				`capsule_received {"capsule":"WT_DRAIN_SESSION"}`,
 				`draining {}`,
 				`capsule_sent {"capsule":"WT_CLOSE_SESSION","error_code":5,"reason":"bye"}`,
-				`session_ended {"bytes_received":0,"bytes_sent":6,"datagrams_received":0,"datagrams_sent":2,"error_code":5,"initiator":"local","reason":"bye","streams_accepted":0,"streams_opened":1}`,
+				`session_ended {"bytes_received":0,"bytes_sent":6,"datagrams_received":0,"datagrams_sent":2,"error_code":5,"initiator":"local","reason":"bye","rtt":some,"streams_accepted":0,"streams_opened":1}`,
 			}},
 			{&there, transport.ServerSide, []string{
 				`stream_opened {"initiator":"remote","stream_id":4,"stream_type":"bidirectional"}`,
@@ -127,12 +131,17 @@ func TestQlog(t *testing.T) {
 				t.Errorf("%v: payload is in the record", side.side)
 			}
 			got := side.b.events(t)
+			for i, e := range got {
+				got[i] = someRTT.ReplaceAllString(e, `"rtt":some`)
+			}
 			for _, want := range side.want {
 				if n := len(slices.DeleteFunc(slices.Clone(got), func(e string) bool { return e != want })); n != 1 {
 					t.Errorf("%v: %d times: %s\n%s", side.side, n, want, strings.Join(got, "\n"))
 				}
 			}
-			if !slices.ContainsFunc(got, func(e string) bool { return strings.HasPrefix(e, "session_ended ") }) {
+			if !slices.ContainsFunc(got, func(e string) bool {
+				return strings.HasPrefix(e, "session_ended ") && strings.Contains(e, `"rtt":some`)
+			}) {
 				t.Errorf("%v: the end is missing", side.side)
 			}
 		}

@@ -124,6 +124,9 @@ func (s *Session) unlock() {
 		if s.logs(levelSession) {
 			s.logEnd(a.ended, a.stats)
 		}
+		if rtt, ok := s.carrier.RTT(); ok {
+			a.stats.RTT = rtt
+		}
 		s.qlog.Ended(a.ended, a.stats)
 		if s.trace.Closed != nil {
 			s.trace.Closed(a.ended)

@@ -54,6 +54,7 @@ func (b *qlogBuffer) events(t *testing.T) (all []string) {
 func TestQlog(t *testing.T) {
 	var b qlogBuffer
 	bubble(t, func(t *tester) {
+		t.s.carrier.(*testCarrier).rtt = 20 * time.Millisecond
 		t.writeCapsule(capsule.MaxData{MaximumData: 6}, wtStream{id: 0, data: "secret"}, wtStream{id: 2}, capsule.ResetStream{StreamID: 2, ErrorCode: 9})
 		st := t.accept()
 		st.CancelRead(8)
@@ -107,7 +108,7 @@ func TestQlog(t *testing.T) {
 		}
 	}
 	if !slices.ContainsFunc(got, func(e string) bool {
-		return strings.HasPrefix(e, `session_ended {"bytes_received":6,`) && strings.Contains(e, `"error_code":5,"initiator":"local","reason":"bye"`)
+		return strings.HasPrefix(e, `session_ended {"bytes_received":6,`) && strings.Contains(e, `"error_code":5,"initiator":"local","reason":"bye","rtt":20,`)
 	}) {
 		t.Errorf("no session_ended as it should be")
 	}
