@@ -109,8 +109,9 @@ type Server struct {
 	// Monitor is told of connections and sessions; nil means nobody. It counts
 	// those of transports whose own Config names no other. See docs/watching.md.
 	Monitor transport.Monitor
-	// Logger receives events; nil means silence, but for panics of handlers,
-	// which go to the standard logger.
+	// Logger receives events, those of sessions and transports included whose own
+	// Config names no other; nil means silence, but for panics of handlers, which
+	// go to the standard logger.
 	Logger *slog.Logger
 
 	once sync.Once

@@ -31,7 +31,7 @@ func (s *Server) setupHTTP2() error {
 	if s.H2 != nil {
 		c = *s.H2
 	}
-	c.Session = cmp.Or(c.Session, s.Config)
+	c.Session = s.sessionConfig(c.Session)
 	c.MaxServerMemory = -1 // see setupWebSocket
 	if c.Monitor == nil {
 		c.Monitor = s.Monitor
@@ -40,6 +40,21 @@ func (s *Server) setupHTTP2() error {
 		c.Logger = s.Logger
 	}
 	return h2wt.ConfigureServer(s.tcp, &c)
+}
+
+// sessionConfig returns the limits of a transport's sessions, and the Server's
+// Logger with those that name none. Own is what the transport's Config has.
+func (s *Server) sessionConfig(own *transport.Config) *transport.Config {
+	c := cmp.Or(own, s.Config)
+	if s.Logger == nil || c != nil && c.Logger != nil {
+		return c
+	}
+	var logged transport.Config
+	if c != nil {
+		logged = *c
+	}
+	logged.Logger = s.Logger
+	return &logged
 }
 
 // setProtocols sets the application protocols over TCP, the best first: package
@@ -64,7 +79,7 @@ func (s *Server) setupWebSocket() {
 		if s.WS != nil {
 			c = *s.WS
 		}
-		c.Session = cmp.Or(c.Session, s.Config)
+		c.Session = s.sessionConfig(c.Session)
 		c.MaxServerMemory = -1 // the account below counts
 		// The Server's own bounds are for all transports together.
 		if c.MaxSessions == 0 {
@@ -101,7 +116,7 @@ func (s *Server) setupHTTP3(h http.Handler, headerBytes int, memory int64) {
 	if s.H3 != nil {
 		c = *s.H3
 	}
-	c.Session = cmp.Or(c.Session, s.Config)
+	c.Session = s.sessionConfig(c.Session)
 	c.MaxServerMemory = memory
 	if c.MaxHeaderBytes == 0 {
 		c.MaxHeaderBytes = headerBytes
