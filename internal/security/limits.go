@@ -28,7 +28,7 @@ type limitRow struct {
 // limitRows has a row for every transport.Limit; a test compares.
 var limitRows = []limitRow{
 	{transport.LimitConnections, count(h2wt.DefaultMaxConnections),
-		"`negotiate.Server.MaxConnections`, `h2wt.ListenerConfig`",
+		"`negotiate.Server.MaxConnections`, `h2wt.ConnectionLimits`",
 		"TCP closed before TLS, QUIC answered CONNECTION_REFUSED; nobody who is there has to go",
 		"a connection costs descriptors, handshakes and some 100 KiB"},
 	{transport.LimitConnectionsPerAddress, count(h2wt.DefaultMaxConnectionsPerAddress),
@@ -74,7 +74,7 @@ var limitRows = []limitRow{
 		"HPACK bombs: what a small block expands to is counted while it is decoded"},
 	{transport.LimitUpgradeTime, seconds(h2wt.DefaultUpgradeTimeout),
 		"`h2wt.Config.UpgradeTimeout`, `h3wt.Config.UpgradeTimeout`",
-		"503; the request's context ends",
+		"503 over HTTP/2, over HTTP/3 the stream is reset; the request's context ends",
 		"a handler that does not decide holds what the client sent early"},
 	{transport.LimitConnectionIdle, seconds(h3wt.DefaultIdleTimeout),
 		"`h2wt.Config.IdleTimeout`, `h3wt.Config.IdleTimeout`, `negotiate.Server.IdleTimeout`",
