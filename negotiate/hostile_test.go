@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/towpath-go/towpath/h2wt"
 	"github.com/towpath-go/towpath/internal/hostile"
 	"github.com/towpath-go/towpath/internal/memconn"
 	"github.com/towpath-go/towpath/internal/testcert"
@@ -203,7 +204,7 @@ func attacker(i int) netip.Addr {
 }
 
 func TestHostileHandshakes(t *testing.T) {
-	const byDefault = 2000 // DefaultMaxConnectionsPerAddress
+	const byDefault = h2wt.DefaultMaxConnectionsPerAddress / crowdShare
 	for _, c := range []struct {
 		name string
 		most int                             // MaxConnectionsPerAddress
@@ -212,7 +213,7 @@ func TestHostileHandshakes(t *testing.T) {
 		{"never send a byte", byDefault, nil},
 		{"stop in the middle of the ClientHello", byDefault, func(nc net.Conn, hello []byte) { nc.Write(hello[:len(hello)/2]) }},
 		// Each costs the server a signature and a key exchange.
-		{"stop after the ClientHello", 200, func(nc net.Conn, hello []byte) { nc.Write(hello) }},
+		{"stop after the ClientHello", 200 / crowdShare, func(nc net.Conn, hello []byte) { nc.Write(hello) }},
 		{"announce a record of 16 KiB", byDefault, func(nc net.Conn, _ []byte) { nc.Write([]byte{22, 3, 1, 0x40, 0}) }},
 		{"dribble a byte a second", byDefault, func(nc net.Conn, hello []byte) {
 			for i := range hello {
@@ -224,8 +225,8 @@ func TestHostileHandshakes(t *testing.T) {
 		}},
 	} {
 		t.Run("DS-14 10,000 clients of one address "+c.name, func(t *testing.T) {
-			besiege(t, &Server{MaxConnectionsPerAddress: c.most}, func(t *testing.T, s *siege) {
-				const clients = 10_000
+			besiege(t, &Server{MaxConnectionsPerAddress: c.most, ConnectionRate: h2wt.DefaultConnectionRate / crowdShare}, func(t *testing.T, s *siege) {
+				const clients = 10_000 / crowdShare
 				most := c.most
 				old := s.wantServed(t, "192.0.2.77")
 				hello := clientHello(t, s.cert.ClientConfig("example.com", "h2"))
@@ -277,8 +278,8 @@ func TestHostileHandshakes(t *testing.T) {
 
 func TestHostileConnectionFlood(t *testing.T) {
 	t.Run("DS-15 from 11,000 addresses", func(t *testing.T) {
-		besiege(t, &Server{}, func(t *testing.T, s *siege) {
-			const clients, most = 11_000, 10_000 // DefaultMaxConnections
+		besiege(t, &Server{MaxConnections: h2wt.DefaultMaxConnections / crowdShare}, func(t *testing.T, s *siege) {
+			const clients, most = 11_000 / crowdShare, h2wt.DefaultMaxConnections / crowdShare
 			old := s.wantServed(t, "192.0.2.77")
 			conns := make([]*memconn.Conn, clients)
 			m := hostile.Start(t, hostile.Attack{
