@@ -165,7 +165,8 @@ func (r *connectReader) end(err error) {
 	r.over = true
 	switch {
 	case err == io.EOF && r.closed:
-		s.setAnswered()
+		// A WT_CLOSE_SESSION is no answer to one that it crossed: the peer
+		// discards what it has not read.
 		s.advance(sessionstate.EventPeerEnd)
 		s.flushControl()
 	case err == io.EOF && r.decoder.Partial():

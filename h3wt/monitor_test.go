@@ -14,6 +14,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"github.com/towpath-go/towpath/capsule"
 	"github.com/towpath-go/towpath/internal/handshake"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -203,6 +204,23 @@ func TestUnconfirmedClose(t *testing.T) {
 			t.Errorf("CloseWithError: %v", err)
 		}
 		<-b.Context().Done()
+	})
+	onSession(t, "the peer's own close is no answer", false, func(t *testing.T, _ *rawConn, str rawStream, s transport.Session) {
+		u, err := s.OpenUniStream(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Write([]byte("here"))
+		u.Close()
+		closed := make(chan error, 1)
+		go func() { closed <- s.CloseWithError(7, "") }()
+		synctest.Wait()
+		time.Sleep(20 * time.Millisecond) // the close is out
+		str.send(capsule.CloseSession{ErrorCode: 8})
+		str.str.Close()
+		if err := <-closed; err != transport.ErrUnconfirmed {
+			t.Errorf("CloseWithError: %v", err)
+		}
 	})
 	for _, c := range []struct {
 		name string

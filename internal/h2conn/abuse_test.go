@@ -435,3 +435,24 @@ func TestNoProgress(t *testing.T) {
 		})
 	})
 }
+
+// What arrives behind the GOAWAY is read, or the GOAWAY could be lost; but not
+// for as long as somebody likes to send.
+func TestDiscardedIsBounded(t *testing.T) {
+	serverTest(t, nil, func(t *testing.T, s *server) {
+		flood(t, s, 100_000, func(int) { s.WritePing(false, [8]byte{}) })
+		start, n := time.Now(), 0
+		chunk := make([]byte, 64<<10)
+		for ; n < 16<<20; n += len(chunk) {
+			if _, err := s.NetConn().Write(chunk); err != nil {
+				break
+			}
+		}
+		if n < 1<<20 || n > 2<<20 {
+			t.Errorf("%d bytes were taken", n)
+		}
+		if d := time.Since(start); d != 0 {
+			t.Errorf("it took %v", d)
+		}
+	})
+}

@@ -313,8 +313,12 @@ func (c *Conn) readLoop() {
 		return // the socket is at its end
 	}
 	c.nc.SetReadDeadline(time.Now().Add(c.cfg.GoAwayTimeout))
-	io.Copy(io.Discard, c.nc)
+	io.CopyN(io.Discard, c.nc, maxDiscarded)
 }
+
+// maxDiscarded bounds what is read and dropped while the peer may take our
+// GOAWAY: more than that is on its way only from one that goes on regardless.
+const maxDiscarded = 1 << 20
 
 // errEnding ends the read loop when another goroutine has ended the connection.
 var errEnding = errors.New("h2conn: ending")
