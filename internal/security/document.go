@@ -43,6 +43,7 @@ var victims = []struct{ name, title string }{
 
 func attacksTable(attacks []attack) string {
 	var b bytes.Buffer
+	b.WriteString("\n")
 	known := map[string]bool{}
 	for _, v := range victims {
 		known[v.name] = true
@@ -59,7 +60,7 @@ func section(b *bytes.Buffer, title string, attacks []attack, in func(attack) bo
 			continue
 		}
 		if first {
-			fmt.Fprintf(b, "\n### %s\n\n| attack | reaction | limit | memory: bound | peak | goroutines: bound | peak | CPU a frame | verdict | test |\n|---|---|---|---|---|---|---|---|---|---|\n", title)
+			fmt.Fprintf(b, "### %s\n\n| attack | reaction | limit | memory: bound | peak | goroutines: bound | peak | CPU a frame | verdict | test |\n|---|---|---|---|---|---|---|---|---|---|\n", title)
 			first = false
 		}
 		limit := "-"
