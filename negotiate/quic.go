@@ -39,7 +39,7 @@ func (j *job) openQUIC(ctx context.Context, addr netip.AddrPort, s signs) (leg, 
 	// probe timeout: until then a CONNECTION_CLOSE that got lost is repeated
 	// (RFC 9000 section 10.2).
 	context.AfterFunc(qc.Context(), func() {
-		time.AfterFunc(3*pto(qc.ConnectionStats()), func() {
+		time.AfterFunc(closingTime(qc.ConnectionStats()), func() {
 			_ = tr.Close()
 			_ = pc.Close()
 		})
@@ -76,6 +76,16 @@ func (j *job) quicConfig(cfg *h3wt.Config) *quic.Config {
 		c.InitialPacketSize = minPacketSize
 	}
 	return c
+}
+
+// maxClosing bounds how long a socket outlives its connection: a server that
+// delays its acknowledgements makes the round-trip time, and would otherwise keep
+// the sockets and goroutines of every client that has gone for as long as it likes.
+const maxClosing = 10 * time.Second
+
+// closingTime is how long a socket outlives its connection.
+func closingTime(s quic.ConnectionStats) time.Duration {
+	return min(3*pto(s), maxClosing)
 }
 
 // pto is the probe timeout (RFC 9002 section 6.2.1) as far as the statistics

@@ -231,6 +231,10 @@ func (c *conductor) heard(h heard, log *os.File) (err error) {
 			c.soak.Server = *m.Counts
 		} else {
 			c.soak.Client = *m.Counts
+			if c.phase == running {
+				c.soak.Sessions.Add(m.Counts.Sessions)
+				c.soak.Connections.Add(m.Counts.Connections)
+			}
 		}
 	case m.Sample != nil:
 		if c.phase == running {

@@ -178,4 +178,17 @@ func TestUDP(t *testing.T) {
 	if s := ask(3); s != "" {
 		t.Errorf("%q came through silence", s)
 	}
+	// The port's next connection is another one.
+	first = ""
+	for range 20 {
+		c.Write(append([]byte{0xc3}, make([]byte, 1199)...))
+		c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		if n, err := c.Read(buf); err == nil {
+			first = string(buf[1200:n])
+			break
+		}
+	}
+	if first == "" || ask(20) == "" {
+		t.Error("silence lasts on for a connection that begins on the same port")
+	}
 }

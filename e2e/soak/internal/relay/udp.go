@@ -49,19 +49,26 @@ func (r *Relay) receive() {
 			}
 			continue // an ICMP message about a client that has gone
 		}
-		if f := r.flow(from); f != nil {
+		if f := r.flow(from, initial(buf[:n])); f != nil {
 			f.pass(toServer, buf[:n])
 		}
 	}
 }
 
-// flow returns the flow of a client's address, a new one if need be.
-func (r *Relay) flow(from netip.AddrPort) *flow {
+// initial tells whether a packet begins a QUIC connection: a long header of type
+// Initial, in a datagram of at least 1,200 bytes (RFC 9000 section 14.1).
+func initial(p []byte) bool { return len(p) >= 1200 && p[0]&0xf0 == 0xc0 }
+
+// flow returns the flow of a client's address, a new one if need be: also where a
+// connection begins on the port of one that was silenced, since ports come again.
+func (r *Relay) flow(from netip.AddrPort, begins bool) *flow {
 	port := int(from.Port())
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f := r.flows[port]; f != nil || r.closed {
+	if f := r.flows[port]; r.closed || f != nil && !(begins && f.mute()) {
 		return f
+	} else if f != nil {
+		f.close()
 	}
 	f := &flow{relay: r, client: from, last: time.Now(), rand: rand.New(rand.NewPCG(r.rand.Uint64(), 3))}
 	s, err := net.DialUDP("udp", nil, r.dst)
@@ -171,6 +178,13 @@ func (f *flow) fault(o ledger.Fault) {
 		f.mu.Unlock()
 		old.Close()
 	}
+}
+
+// mute tells whether nothing comes through any more.
+func (f *flow) mute() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.silent
 }
 
 func (f *flow) close() {

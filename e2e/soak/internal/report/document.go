@@ -81,8 +81,8 @@ func verdict(b *strings.Builder, r *Report) {
 func runSection(b *strings.Builder, r *Report) {
 	s := r.Soak
 	made(b, r)
-	fmt.Fprintf(b, "%s connections and %s sessions, seed %d: %s of traffic after %s in which everything was opened, and %s for the end.\n\n",
-		count(int64(s.Settings.Connections)), count(int64(s.Settings.Sessions)), s.Settings.Seed, seconds(s.Traffic), seconds(s.Opening), seconds(s.Ending))
+	fmt.Fprintf(b, "%s connections and %s sessions, seed %d: %s of traffic after %s in which everything was opened, and %s for the end. Open at a time were %v connections and %v sessions.\n\n",
+		count(int64(s.Settings.Connections)), count(int64(s.Settings.Sessions)), s.Settings.Seed, seconds(s.Traffic), seconds(s.Opening), seconds(s.Ending), s.Connections, s.Sessions)
 	rows := [][]string{{"way", "connections", "sessions", "streams", "received whole", "aborted as asked", "lost and said", "MB checked", "datagrams"}}
 	var all ledger.Tally
 	row := func(name string, t ledger.Tally) []string {

@@ -45,17 +45,39 @@ type Machine struct {
 
 // A Soak is one long run.
 type Soak struct {
-	Settings ledger.Settings  `json:"settings"`
-	Opening  time.Duration    `json:"opening"` // until every session had been open
-	Traffic  time.Duration    `json:"traffic"` // from then on
-	Ending   time.Duration    `json:"ending"`
-	Client   ledger.Counts    `json:"client"`
-	Server   ledger.Counts    `json:"server"`
-	Faults   map[string]int   `json:"faults"`
-	Ends     map[string]int64 `json:"ends"` // sessions by how they ended
-	Compared int64            `json:"compared"`
-	Memory   []Memory         `json:"memory"`
-	Left     []ledger.Left    `json:"left"`
+	Settings ledger.Settings `json:"settings"`
+	Opening  time.Duration   `json:"opening"` // until every session had been open
+	Traffic  time.Duration   `json:"traffic"` // from then on
+	Ending   time.Duration   `json:"ending"`
+	// Sessions and Connections are how many were open during the traffic, looked
+	// at once a second.
+	Sessions    Range            `json:"open_sessions"`
+	Connections Range            `json:"open_connections"`
+	Client      ledger.Counts    `json:"client"`
+	Server      ledger.Counts    `json:"server"`
+	Faults      map[string]int   `json:"faults"`
+	Ends        map[string]int64 `json:"ends"` // sessions by how they ended
+	Compared    int64            `json:"compared"`
+	Memory      []Memory         `json:"memory"`
+	Left        []ledger.Left    `json:"left"`
+}
+
+// A Range is of numbers that were looked at now and then.
+type Range struct {
+	Least int     `json:"least"`
+	Mean  float64 `json:"mean"`
+	Most  int     `json:"most"`
+	N     int     `json:"n"`
+}
+
+// Add adds a number.
+func (r *Range) Add(v int) {
+	if r.N == 0 || v < r.Least {
+		r.Least = v
+	}
+	r.Most = max(r.Most, v)
+	r.Mean += (float64(v) - r.Mean) / float64(r.N+1)
+	r.N++
 }
 
 // Memory is how the heap of one process behaved.

@@ -15,7 +15,8 @@ func Terminal(w io.Writer, r Report) {
 	s := r.Soak
 	fmt.Fprintf(w, "\n%s connections, %s sessions, seed %d; %s of traffic\n", count(int64(s.Settings.Connections)), count(int64(s.Settings.Sessions)),
 		s.Settings.Seed, seconds(s.Traffic))
-	fmt.Fprintf(w, "(%s to open it all before, %s to end it after)\n\n", seconds(s.Opening), seconds(s.Ending))
+	fmt.Fprintf(w, "(%s to open it all before, %s to end it after)\n", seconds(s.Opening), seconds(s.Ending))
+	fmt.Fprintf(w, "open at a time: %s connections, %s sessions\n\n", s.Connections, s.Sessions)
 	rows := [][]string{{"both sides", "conns", "sessions", "streams", "whole", "aborted", "lost+said", "MB", "datagrams"}}
 	var all ledger.Tally
 	add := func(name string, t ledger.Tally) {
@@ -72,6 +73,11 @@ func Verdict(w io.Writer, r Report) {
 	default:
 		fmt.Fprintln(w, "every promise was kept")
 	}
+}
+
+// String returns "1,990 to 2,000 (mean 1,998)".
+func (r Range) String() string {
+	return fmt.Sprintf("%s to %s (mean %s)", count(int64(r.Least)), count(int64(r.Most)), count(int64(r.Mean+.5)))
 }
 
 // Both is what both sides did on the sessions of a way. Connections and sessions
