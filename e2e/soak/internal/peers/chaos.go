@@ -13,6 +13,11 @@ import (
 // stalls is how many connections are held up for each one that is cut.
 const stalls = 2
 
+// probation is how long a connection by package negotiate is not held up: in its
+// first seconds a path that is silent for three counts as broken, and its session
+// is ended so that the caller dials again.
+const probation = 10 * time.Second
+
 // chaos cuts and stalls connections until the traffic ends. When and what comes
 // from the seed; which connection, from how many there are.
 func (c *client) chaos() {
@@ -49,7 +54,8 @@ func (c *client) pick(where uint64) *connection {
 }
 
 func (c *client) harm(conn *connection, cut bool, which int, long float64, toServer bool) {
-	f := ledger.Fault{Cut: cut, Port: conn.at(), UDP: conn.way == ledger.H3, ToServer: toServer}
+	port, age := conn.at()
+	f := ledger.Fault{Cut: cut, Port: port, UDP: conn.way == ledger.H3, ToServer: toServer}
 	// Held up for less than what would pass for gone.
 	f.For = 20*time.Millisecond + time.Duration(long*float64(c.settings.Detect)/5)
 	switch {
@@ -63,7 +69,7 @@ func (c *client) harm(conn *connection, cut bool, which int, long float64, toSer
 		f.Kind = ledger.CutFIN
 	case cut:
 		f.Kind = ledger.CutSilence
-	case f.UDP && which < 40:
+	case f.UDP && (which < 40 || age < probation):
 		f.Kind = ledger.Rebind
 	case f.UDP:
 		f.Kind = ledger.Outage

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -31,19 +32,21 @@ type connection struct {
 
 	mu   sync.Mutex // guards the following
 	port int
+	made time.Time // when it was open
 }
 
-// at returns the client's port, 0 while it is not known.
-func (c *connection) at() int {
+// at returns the client's port, 0 while it is not known, and for how long there has
+// been a connection.
+func (c *connection) at() (port int, age time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.port
+	return c.port, time.Since(c.made)
 }
 
 func (c *connection) opened(local net.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.port = portOf(local)
+	c.port, c.made = portOf(local), time.Now()
 }
 
 func portOf(a net.Addr) int {
