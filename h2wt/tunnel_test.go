@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/towpath-go/towpath/internal/session"
 	"github.com/towpath-go/towpath/transport"
@@ -46,6 +47,8 @@ type noCarrier struct{ session.Carrier }
 func (noCarrier) Wake()                     {}
 func (noCarrier) Cancel()                   {}
 func (noCarrier) Reset(transport.Violation) {}
+
+func (noCarrier) RTT() (time.Duration, bool) { return 0, false }
 
 func TestRecvBuffer(t *testing.T) {
 	credit := 0
