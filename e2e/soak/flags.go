@@ -38,6 +38,8 @@ Attacks
 
 The report
   --json FILE          write everything as JSON
+  --profiles DIR       write profiles of both heaps there, at half-time and at the
+                       end: go tool pprof -base tells what grew
   --quiet              no progress
 `
 
@@ -47,12 +49,13 @@ type options struct {
 	attack     string
 	list, help bool
 	json       string
+	profiles   string
 	quiet      bool
 	args       []string
 }
 
 // names are the flags, for who mistypes one.
-var names = []string{"short", "duration", "connections", "sessions", "transports", "cuts", "seed", "attack", "list-attacks", "json", "quiet", "help"}
+var names = []string{"short", "duration", "connections", "sessions", "transports", "cuts", "seed", "attack", "list-attacks", "json", "profiles", "quiet", "help"}
 
 // parse reads the command line.
 func parse(args []string) (options, error) {
@@ -70,6 +73,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.attack, "attack", "", "")
 	f.BoolVar(&o.list, "list-attacks", false, "")
 	f.StringVar(&o.json, "json", "", "")
+	f.StringVar(&o.profiles, "profiles", "", "")
 	f.BoolVar(&o.quiet, "quiet", false, "")
 	f.BoolVar(&o.help, "help", false, "")
 	f.BoolVar(&o.help, "h", false, "")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -38,6 +39,9 @@ type conductor struct {
 	left    map[string]bool
 	said    int
 	asked   bool // what the processes wait for
+
+	profiles string // directory of the profiles, "" for none
+	profiled string // the latest
 }
 
 // A phase is how far a soak has come.
@@ -63,7 +67,16 @@ func soak(ctx context.Context, o options, out, log *os.File) error {
 	if err != nil {
 		return err
 	}
-	c := &conductor{settings: o.settings, hear: make(chan heard, 1024), progress: newProgress(log, o.quiet),
+	profiles := o.profiles
+	if profiles != "" {
+		if profiles, err = filepath.Abs(profiles); err == nil {
+			err = os.MkdirAll(profiles, 0o755)
+		}
+		if err != nil {
+			return usageError{fmt.Errorf("--profiles: %w", err)}
+		}
+	}
+	c := &conductor{profiles: profiles, settings: o.settings, hear: make(chan heard, 1024), progress: newProgress(log, o.quiet),
 		samples: make(map[string][]ledger.Sample), left: make(map[string]bool), began: time.Now()}
 	c.ends = ledger.NewEnds(c.violate)
 	c.report = newReport(o)
@@ -175,7 +188,10 @@ func (c *conductor) look() error {
 		stopping: 3 * c.settings.Patience, closing: 6 * c.settings.Patience}[c.phase]
 	switch {
 	case c.phase == running && in >= c.settings.Duration:
+		c.profile("end")
 		c.stop()
+	case c.phase == running && in >= c.settings.Duration/2:
+		c.profile("half")
 	case most > 0 && in > most && !c.asked:
 		c.asked = true
 		c.progress.say("%s took more than %v; the goroutines:", phases[c.phase], most)
@@ -189,6 +205,17 @@ func (c *conductor) look() error {
 	}
 	c.progress.show(c.phase, c.settings, in, c.soak, c.said)
 	return nil
+}
+
+// profile has both processes write a profile of their heaps, once at each time.
+func (c *conductor) profile(when string) {
+	if c.profiles == "" || c.profiled == when {
+		return
+	}
+	c.profiled = when
+	for _, child := range []*child{c.client, c.server} {
+		child.order(ledger.Order{Profile: filepath.Join(c.profiles, child.role+"-"+when+".pb.gz")})
+	}
 }
 
 // listed is what was violated before a run was given up.
@@ -295,7 +322,7 @@ func (c *conductor) finish() {
 			c.violate(ledger.Violation{Side: side, Offset: -1, What: fmt.Sprintf("memory was looked at %d times in the second half: too few to judge it", m.Judged)})
 		}
 		if m.Growth > m.Bound {
-			c.violate(ledger.Violation{Side: side, Offset: -1, What: fmt.Sprintf("the heap grew by %.1f MiB in the second half, more than %.1f MiB", m.Growth/(1<<20), m.Bound/(1<<20))})
+			c.violate(ledger.Violation{Side: side, Offset: -1, What: fmt.Sprintf("the heap grew by %.1f MB in the second half, more than %.1f MB", m.Growth/1e6, m.Bound/1e6)})
 		}
 	}
 	for _, l := range s.Left {

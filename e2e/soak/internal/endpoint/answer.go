@@ -147,26 +147,34 @@ func (e *Endpoint) answerBidi(s transport.Stream) {
 	}
 }
 
-// echo sends back what comes.
+// echo sends back what comes. It goes on reading while it waits to write: all
+// streams of a session share its credit, so that two echoes which stop reading
+// until they have written can each hold the credit that the other waits for. What
+// has been read need not be kept, since the bytes follow from the header.
 func (e *Endpoint) echo(name string, s transport.Stream, h pattern.Header) {
 	limit := h.Length
 	if h.Kind == pattern.EchoReset || h.Kind == pattern.EchoStop {
 		limit = uint64(h.At)
 	}
-	var wrote error
-	n, ok := e.body(name, s, h, limit, func(p []byte) bool {
-		s.SetWriteDeadline(e.deadline())
-		_, wrote = s.Write(p)
-		return wrote == nil
-	})
-	switch {
-	case wrote != nil:
-		e.outcome(name+" answer", int64(n), wrote, 0)
-		s.CancelRead(0)
-		s.CancelWrite(0)
-	case !ok: // body has said why
+	b := newBacklog()
+	wrote := make(chan error, 1)
+	go func() { wrote <- e.sendBack(s, h.Key(), b) }() // ends with the stream; waited for below
+	n, ok := e.body(name, s, h, limit, b.add)
+	if !ok {
+		// Body has said why, or writing has failed. A Write that waits is ended.
+		b.end(false)
 		s.CancelRead(transport.StreamErrorCode(h.Code))
 		s.CancelWrite(transport.StreamErrorCode(h.Code))
+	} else {
+		b.end(true)
+	}
+	err := <-wrote
+	switch {
+	case err != nil && (ok || b.failed()):
+		e.outcome(name+" answer", int64(n), err, 0)
+		s.CancelRead(0)
+		s.CancelWrite(0)
+	case !ok:
 	case h.Kind == pattern.EchoReset:
 		s.CancelWrite(transport.StreamErrorCode(h.Code))
 		s.CancelRead(transport.StreamErrorCode(h.Code))
@@ -178,6 +186,101 @@ func (e *Endpoint) echo(name string, s transport.Stream, h pattern.Header) {
 	default:
 		s.Close()
 	}
+}
+
+// sendBack writes what the backlog has, until that ends.
+func (e *Endpoint) sendBack(s transport.SendStream, key pattern.Key, b *backlog) error {
+	buf := chunks.Get().(*[16 << 10]byte)
+	defer chunks.Put(buf)
+	for n := uint64(0); ; {
+		m, ok := b.more(n, uint64(len(buf)))
+		if !ok {
+			return nil
+		}
+		key.Fill(buf[:m], n)
+		s.SetWriteDeadline(e.deadline())
+		if _, err := s.Write(buf[:m]); err != nil {
+			b.fail()
+			return err
+		}
+		n += m
+	}
+}
+
+// A backlog is how much of a stream has been read and is to be sent back.
+type backlog struct {
+	mu      sync.Mutex // guards the following
+	changed *sync.Cond
+	read    uint64
+	state   backlogState
+}
+
+type backlogState uint8
+
+const (
+	growing  backlogState = iota
+	complete              // there will be no more
+	dropped               // nothing more is to be sent back
+	broken                // nothing more can be
+)
+
+func newBacklog() *backlog {
+	b := new(backlog)
+	b.changed = sync.NewCond(&b.mu)
+	return b
+}
+
+// add notes what was read, and says whether to go on.
+func (b *backlog) add(p []byte) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.read += uint64(len(p))
+	b.changed.Broadcast()
+	return b.state == growing
+}
+
+// end says that nothing more will be read: whole, or so that the rest does not
+// matter.
+func (b *backlog) end(whole bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.state == growing {
+		b.state = dropped
+		if whole {
+			b.state = complete
+		}
+	}
+	b.changed.Broadcast()
+}
+
+// fail says that nothing more can be written, failed whether that was so before
+// the end.
+func (b *backlog) fail() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.state != dropped {
+		b.state = broken
+	}
+}
+
+func (b *backlog) failed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.state == broken
+}
+
+// more waits for bytes behind the first n, and returns how many to write, most at
+// a time; ok is false when there are no more.
+func (b *backlog) more(n, most uint64) (m uint64, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.state == growing && b.read == n {
+		b.changed.Wait()
+	}
+	if b.state == dropped || b.read == n {
+		return 0, false
+	}
+	return min(b.read-n, most), true
 }
 
 // body reads and checks the bytes behind a header: limit of them if that is less

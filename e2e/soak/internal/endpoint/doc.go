@@ -5,6 +5,10 @@
 //	Drive ── operations: echo, uni, message, datagrams, resets, stops, sync ──► session
 //	Serve ◄─ streams and datagrams of the other end ◄────────────────────────── session
 //
+// All streams of a session share its credit. So that no two streams wait for credit
+// that the other holds, everything that comes is read without waiting for anything
+// to be written.
+//
 // The promises:
 //
 //  1. A stream that ends with io.EOF has all bytes of it, and they are right.

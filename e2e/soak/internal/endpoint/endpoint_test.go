@@ -213,6 +213,38 @@ func TestAnswered(t *testing.T) {
 	}
 }
 
+// lastly is a stream that takes nothing before everything has been read.
+type lastly struct {
+	both
+	end chan struct{}
+}
+
+func (l *lastly) Read(p []byte) (int, error) {
+	n, err := l.both.Read(p)
+	if err != nil {
+		close(l.end)
+	}
+	return n, err
+}
+
+func (l *lastly) Write(p []byte) (int, error) {
+	<-l.end
+	return l.both.Write(p)
+}
+
+// An echo reads on while it waits to write: the credit that it would wait for may
+// be held by what it does not read.
+func TestEchoReadsOn(t *testing.T) {
+	e, f, _ := newEndpoint(t, ledger.H2, false)
+	h := pattern.Header{Kind: pattern.Echo, Serial: 3, Length: 1 << 20}
+	l := &lastly{both: both{reading: reading{stream(h), io.EOF}}, end: make(chan struct{})}
+	e.answerBidi(l)
+	h.Session, h.Server = 5, true
+	if i, wrong := h.Key().Check(l.wrote.Bytes(), 0); wrong || l.wrote.Len() != 1<<20 || !l.closed || len(f.list) > 0 {
+		t.Errorf("%d bytes back, wrong from %d on (%v), closed %v, found %q", l.wrote.Len(), i, wrong, l.closed, f.list)
+	}
+}
+
 // Sync tells what has come and what has not.
 func TestSync(t *testing.T) {
 	e, f, _ := newEndpoint(t, ledger.H2, false)

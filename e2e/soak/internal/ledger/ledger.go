@@ -53,6 +53,8 @@ type Order struct {
 	Stop    bool   `json:"stop,omitempty"`    // end the traffic; of a server: shut down
 	// Stacks asks for all goroutines, to see what a run that does not end waits for.
 	Stacks bool `json:"stacks,omitempty"`
+	// Profile asks for a profile of the heap in that file.
+	Profile string `json:"profile,omitempty"`
 	// Measure begins a phase of a bystander, Attack one of an attacker, and
 	// Usage asks for the CPU time used; each has an answer.
 	Measure time.Duration `json:"measure,omitempty"`

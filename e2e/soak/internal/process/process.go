@@ -29,9 +29,14 @@ func Start(side string, in io.Reader, out io.Writer) *Process {
 	p := &Process{Side: side, out: ledger.NewWriter(out), Orders: make(chan ledger.Order)}
 	go func() { // ends with the process
 		ledger.Lines(in, func(o ledger.Order) bool {
-			if o.Stacks {
+			switch {
+			case o.Stacks:
 				p.Emit(ledger.Message{Stacks: watch.Stacks()})
-			} else {
+			case o.Profile != "":
+				if err := watch.Profile(o.Profile); err != nil {
+					p.Emit(ledger.Message{Failed: err.Error()})
+				}
+			default:
 				p.Orders <- o
 			}
 			return true

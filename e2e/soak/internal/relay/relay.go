@@ -48,7 +48,7 @@ func New(server string, seed uint64) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	bigger(r.udp)
+	enlarge(r.udp, 16<<20) // all clients' packets
 	r.wait.Go(r.accept)
 	r.wait.Go(r.receive)
 	r.wait.Go(r.expire)
@@ -106,10 +106,3 @@ func (r *Relay) Close() {
 }
 
 func isClosed(err error) bool { return errors.Is(err, net.ErrClosed) }
-
-// bigger asks for socket buffers that hold some milliseconds; the system may give
-// less.
-func bigger(c *net.UDPConn) {
-	c.SetReadBuffer(4 << 20)
-	c.SetWriteBuffer(4 << 20)
-}

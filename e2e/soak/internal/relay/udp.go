@@ -75,7 +75,7 @@ func (r *Relay) flow(from netip.AddrPort, begins bool) *flow {
 	if err != nil {
 		return nil
 	}
-	bigger(s)
+	enlarge(s, 1<<20)
 	f.server = s
 	r.flows[port] = f
 	// Ends with the socket; Close waits for it.
@@ -165,7 +165,7 @@ func (f *flow) fault(o ledger.Fault) {
 		if err != nil {
 			return
 		}
-		bigger(s)
+		enlarge(s, 1<<20)
 		f.mu.Lock()
 		if f.closed {
 			f.mu.Unlock()

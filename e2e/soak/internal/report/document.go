@@ -96,7 +96,7 @@ func runSection(b *strings.Builder, r *Report) {
 	markdown(b, 1, append(rows, row("all", all)))
 	fmt.Fprintf(b, "Ends compared: %s.\n\nDone to the connections: %s.\n\n", counted(s.Ends), counted(s.Faults))
 
-	rows = [][]string{{"process", "CPU", "most resident, MB", "heap in use, MB", "growth in the second half, MB", "bound, MB", "goroutines left", "files left", "streams left", "bytes in the account"}}
+	rows = [][]string{{"process", "CPU", "most resident, MB", "alive on the heap, MB", "growth in the second half, MB", "bound, MB", "goroutines left", "files left", "streams left", "bytes in the account"}}
 	for _, l := range s.Left {
 		row := []string{l.Side, seconds(l.Usage.CPU), megabytes(float64(l.Usage.Peak)), "", "", ""}
 		for _, m := range s.Memory {
@@ -112,12 +112,12 @@ func runSection(b *strings.Builder, r *Report) {
 	}
 	markdown(b, 1, rows)
 
-	rows = [][]string{{"after", "client: heap, MB", "goroutines", "files", "server: heap, MB", "goroutines", "files"}}
+	rows = [][]string{{"after", "client: alive, MB", "goroutines", "files", "server: alive, MB", "goroutines", "files"}}
 	client, server := s.Memory[0].Samples, s.Memory[1].Samples
 	for i := 0; i < min(len(client), len(server)); i += max(1, len(client)/12) {
 		c, v := client[i], server[i]
-		rows = append(rows, []string{seconds(c.At), megabytes(float64(c.HeapInUse)), count(int64(c.Goroutines)), count(int64(c.Files)),
-			megabytes(float64(v.HeapInUse)), count(int64(v.Goroutines)), count(int64(v.Files))})
+		rows = append(rows, []string{seconds(c.At), megabytes(float64(c.HeapLive)), count(int64(c.Goroutines)), count(int64(c.Files)),
+			megabytes(float64(v.HeapLive)), count(int64(v.Goroutines)), count(int64(v.Files))})
 	}
 	markdown(b, 0, rows)
 	verdict(b, r)

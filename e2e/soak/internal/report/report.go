@@ -80,12 +80,15 @@ func (r *Range) Add(v int) {
 	r.N++
 }
 
-// Memory is how the heap of one process behaved.
+// Memory is how the heap of one process behaved. What is judged is what is alive
+// right after a garbage collection: the heap's spans in use are what they were made
+// for the most, and fall late.
 type Memory struct {
 	Side    string          `json:"side"`
 	Samples []ledger.Sample `json:"samples"`
-	// Mean and Growth are of the heap in use, over the second half of the
-	// traffic: Growth is what the line that fits it best rises in that half.
+	// Mean and Growth are of the second half of the traffic. Growth is what time
+	// adds in that half: of the plane that fits best through the samples, over
+	// time and the number of goroutines, which tells how many sessions were open.
 	Mean   float64 `json:"mean"`
 	Growth float64 `json:"growth"`
 	Bound  float64 `json:"bound"`
@@ -95,24 +98,53 @@ type Memory struct {
 // Flatness judges the samples taken between two times.
 func Flatness(side string, samples []ledger.Sample, from, to time.Duration) Memory {
 	m := Memory{Side: side, Samples: samples}
-	var n, sx, sy, sxx, sxy float64
+	var t, g, y []float64
 	for _, s := range samples {
 		if s.At < from || s.At > to {
 			continue
 		}
-		x, y := s.At.Seconds(), float64(s.HeapInUse)
-		n, sx, sy, sxx, sxy = n+1, sx+x, sy+y, sxx+x*x, sxy+x*y
+		t, g, y = append(t, s.At.Seconds()), append(g, float64(s.Goroutines)), append(y, float64(s.HeapLive))
 	}
-	m.Judged = int(n)
-	if n < 2 {
+	m.Judged = len(y)
+	if len(y) < 3 {
 		return m
 	}
-	m.Mean = sy / n
-	if d := n*sxx - sx*sx; d > 0 {
-		m.Growth = (n*sxy - sx*sy) / d * (to - from).Seconds()
-	}
+	m.Mean = mean(y)
+	m.Growth = slope(t, g, y) * (to - from).Seconds()
 	m.Bound = max(flatShare*m.Mean, flatBytes)
 	return m
+}
+
+func mean(v []float64) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += x
+	}
+	return sum / float64(len(v))
+}
+
+// steady is the share of the mean within which a number of goroutines does not
+// count as changing: it then explains nothing.
+const steady = .02
+
+// slope is how y grows with t, by least squares: alone, or beside g if that
+// changes.
+func slope(t, g, y []float64) float64 {
+	mt, mg, my := mean(t), mean(g), mean(y)
+	var tt, tg, gg, ty, gy float64
+	for i := range y {
+		a, b, c := t[i]-mt, g[i]-mg, y[i]-my
+		tt, tg, gg, ty, gy = tt+a*a, tg+a*b, gg+b*b, ty+a*c, gy+b*c
+	}
+	if tt == 0 {
+		return 0
+	}
+	determinant := tt*gg - tg*tg
+	// Where the number only follows the time, one cannot be told from the other.
+	if gg/float64(len(y)) < steady*steady*mg*mg || determinant < .1*tt*gg {
+		return ty / tt
+	}
+	return (ty*gg - gy*tg) / determinant
 }
 
 // The bound on Memory.Growth: a share of the mean, or so many bytes if that is

@@ -9,25 +9,29 @@ import (
 )
 
 func TestFlatness(t *testing.T) {
-	samples := func(f func(i int) uint64) (all []ledger.Sample) {
-		for i := range 40 {
-			all = append(all, ledger.Sample{At: time.Duration(i) * 15 * time.Second, HeapInUse: f(i)})
-		}
-		return all
-	}
 	const mb = 1e6
+	one := func(int) int { return 100_000 }
+	wave := func(i int) int { return 100_000 + 30_000*(i%8)/7 }
 	for name, c := range map[string]struct {
-		f    func(i int) uint64
-		flat bool
+		heap       func(i int) float64 // in MB
+		goroutines func(i int) int
+		flat       bool
 	}{
-		"flat":                   {func(int) uint64 { return 900 * mb }, true},
-		"up and down":            {func(i int) uint64 { return uint64(900*mb + i%2*40*mb) }, true},
-		"grown before":           {func(i int) uint64 { return uint64(min(i, 18) * 50 * mb) }, true},
-		"a leak":                 {func(i int) uint64 { return uint64(900*mb + i*4*mb) }, false},
-		"a leak of a small heap": {func(i int) uint64 { return uint64(10*mb + i*mb) }, false},
-		"a little":               {func(i int) uint64 { return uint64(10*mb + i*mb/2) }, true},
+		"flat":                    {func(int) float64 { return 900 }, one, true},
+		"up and down":             {func(i int) float64 { return 900 + 40*float64(i%2) }, one, true},
+		"grown before":            {func(i int) float64 { return 50 * float64(min(i, 18)) }, one, true},
+		"a leak":                  {func(i int) float64 { return 900 + 4*float64(i) }, one, false},
+		"a leak of a small heap":  {func(i int) float64 { return 10 + float64(i) }, one, false},
+		"a little":                {func(i int) float64 { return 10 + float64(i)/2 }, one, true},
+		"with the sessions":       {func(i int) float64 { return float64(wave(i)) / 200 }, wave, true},
+		"a leak beside sessions":  {func(i int) float64 { return float64(wave(i))/200 + 4*float64(i) }, wave, false},
+		"goroutines leak as well": {func(i int) float64 { return 900 + 4*float64(i) }, func(i int) int { return 100_000 + 2000*i }, false},
 	} {
-		m := Flatness("client", samples(c.f), 5*time.Minute, 10*time.Minute)
+		var samples []ledger.Sample
+		for i := range 40 {
+			samples = append(samples, ledger.Sample{At: time.Duration(i) * 15 * time.Second, HeapLive: uint64(c.heap(i) * mb), Goroutines: c.goroutines(i)})
+		}
+		m := Flatness("client", samples, 5*time.Minute, 10*time.Minute)
 		if flat := m.Growth <= m.Bound; flat != c.flat || m.Judged != 20 {
 			t.Errorf("%s: flat %v, growth %.1f MB of %.1f, by %d samples", name, flat, m.Growth/mb, m.Bound/mb, m.Judged)
 		}

@@ -4,11 +4,11 @@ package watch
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"runtime/pprof"
 	"sort"
 	"strconv"
@@ -157,9 +157,15 @@ func Sample(side string, since time.Time) ledger.Sample {
 		Resident: status("VmRSS"), Goroutines: runtime.NumGoroutine(), Files: Files()}
 }
 
-// Release gives memory back, so that a process that waits does not hold what it
-// does not need.
-func Release() { debug.FreeOSMemory() }
+// Profile writes a profile of the heap, as of a collection that it makes first.
+func Profile(file string) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	runtime.GC()
+	return errors.Join(pprof.WriteHeapProfile(f), f.Close())
+}
 
 // Used returns what the process has used so far.
 func Used(side string) ledger.Usage {

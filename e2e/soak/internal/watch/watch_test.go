@@ -2,6 +2,7 @@ package watch
 
 import (
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -36,6 +37,19 @@ func TestLeft(t *testing.T) {
 	f.Close()
 	if routines, open := before.Left(10 * time.Second); len(routines)+len(open) > 0 {
 		t.Errorf("all has ended, and left are %q, %q", routines, open)
+	}
+}
+
+func TestProfile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "heap")
+	if err := Profile(file); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Size() == 0 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if Profile(filepath.Join(file, "none")) == nil {
+		t.Error("a file that cannot be made was written")
 	}
 }
 
