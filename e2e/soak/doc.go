@@ -36,9 +36,10 @@
 //     of a stream that it had not at its start, and the server's memory account
 //     is 0;
 //   - memory is flat: what is alive right after a garbage collection grows in the
-//     second half by no more than 5 % of its mean, or 16 MiB. That is what time
-//     adds: what the number of open sessions explains, told by that of goroutines,
-//     is no growth. --profiles tells what grew.
+//     second half by no more than 5 % of its mean, or 16 MiB, and twice the
+//     standard error of that measurement. Growth is what time adds: what the
+//     number of open sessions explains, told by that of goroutines, is none.
+//     --profiles tells what grew.
 //
 // # Attacks
 //

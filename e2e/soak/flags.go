@@ -151,7 +151,7 @@ func settings(short bool) ledger.Settings {
 			Lifetime: 5 * time.Second, Detect: 4 * time.Second, Patience: 20 * time.Second, SampleEvery: time.Second, Parallel: 24}
 	}
 	return ledger.Settings{Duration: 10 * time.Minute, Connections: 2000, Sessions: 20000, Cuts: 120,
-		Lifetime: time.Minute, Detect: 15 * time.Second, Patience: 2 * time.Minute, SampleEvery: 15 * time.Second, Parallel: 64}
+		Lifetime: time.Minute, Detect: 15 * time.Second, Patience: 2 * time.Minute, SampleEvery: 7500 * time.Millisecond, Parallel: 64}
 }
 
 // operations is what each side begins a second, all its sessions together.

@@ -318,11 +318,11 @@ func (c *conductor) finish() {
 	for _, side := range []string{ledger.Client, ledger.Server} {
 		m := report.Flatness(side, c.samples[side], s.Traffic/2, s.Traffic)
 		s.Memory = append(s.Memory, m)
-		if m.Judged < 3 && !c.report.Interrupted {
+		if m.Judged < 4 && !c.report.Interrupted {
 			c.violate(ledger.Violation{Side: side, Offset: -1, What: fmt.Sprintf("memory was looked at %d times in the second half: too few to judge it", m.Judged)})
 		}
-		if m.Growth > m.Bound {
-			c.violate(ledger.Violation{Side: side, Offset: -1, What: fmt.Sprintf("the heap grew by %.1f MB in the second half, more than %.1f MB", m.Growth/1e6, m.Bound/1e6)})
+		if !m.Flat() {
+			c.violate(ledger.Violation{Side: side, Offset: -1, What: fmt.Sprintf("the heap grew by %.1f ± %.1f MB in the second half, more than %.1f MB", m.Growth/1e6, m.Error/1e6, m.Bound/1e6)})
 		}
 	}
 	for _, l := range s.Left {

@@ -101,7 +101,7 @@ func runSection(b *strings.Builder, r *Report) {
 		row := []string{l.Side, seconds(l.Usage.CPU), megabytes(float64(l.Usage.Peak)), "", "", ""}
 		for _, m := range s.Memory {
 			if m.Side == l.Side {
-				row[3], row[4], row[5] = megabytes(m.Mean), fmt.Sprintf("%+.1f", m.Growth/1e6), megabytes(m.Bound)
+				row[3], row[4], row[5] = megabytes(m.Mean), fmt.Sprintf("%+.1f ± %.1f", m.Growth/1e6, m.Error/1e6), megabytes(m.Bound)
 			}
 		}
 		account := ""

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"time"
 
@@ -89,11 +90,18 @@ type Memory struct {
 	// Mean and Growth are of the second half of the traffic. Growth is what time
 	// adds in that half: of the plane that fits best through the samples, over
 	// time and the number of goroutines, which tells how many sessions were open.
+	// Error is the standard error of that, from how far the samples lie beside the
+	// plane: what is under way at the moment of a sample comes and goes.
 	Mean   float64 `json:"mean"`
 	Growth float64 `json:"growth"`
+	Error  float64 `json:"error"`
 	Bound  float64 `json:"bound"`
 	Judged int     `json:"judged"` // samples in the second half
 }
+
+// Flat tells whether the growth is within its bound: it is not if it is beyond by
+// more than twice its error, as that of one steady heap in forty would be.
+func (m Memory) Flat() bool { return m.Growth-2*m.Error <= m.Bound }
 
 // Flatness judges the samples taken between two times.
 func Flatness(side string, samples []ledger.Sample, from, to time.Duration) Memory {
@@ -106,11 +114,12 @@ func Flatness(side string, samples []ledger.Sample, from, to time.Duration) Memo
 		t, g, y = append(t, s.At.Seconds()), append(g, float64(s.Goroutines)), append(y, float64(s.HeapLive))
 	}
 	m.Judged = len(y)
-	if len(y) < 3 {
+	if len(y) < 4 {
 		return m
 	}
 	m.Mean = mean(y)
-	m.Growth = slope(t, g, y) * (to - from).Seconds()
+	perSecond, deviation := slope(t, g, y)
+	m.Growth, m.Error = perSecond*(to-from).Seconds(), deviation*(to-from).Seconds()
 	m.Bound = max(flatShare*m.Mean, flatBytes)
 	return m
 }
@@ -128,23 +137,33 @@ func mean(v []float64) float64 {
 const steady = .02
 
 // slope is how y grows with t, by least squares: alone, or beside g if that
-// changes.
-func slope(t, g, y []float64) float64 {
+// changes. Deviation is its standard error.
+func slope(t, g, y []float64) (a, deviation float64) {
 	mt, mg, my := mean(t), mean(g), mean(y)
 	var tt, tg, gg, ty, gy float64
 	for i := range y {
-		a, b, c := t[i]-mt, g[i]-mg, y[i]-my
-		tt, tg, gg, ty, gy = tt+a*a, tg+a*b, gg+b*b, ty+a*c, gy+b*c
+		u, v, w := t[i]-mt, g[i]-mg, y[i]-my
+		tt, tg, gg, ty, gy = tt+u*u, tg+u*v, gg+v*v, ty+u*w, gy+v*w
 	}
 	if tt == 0 {
-		return 0
+		return 0, 0
 	}
-	determinant := tt*gg - tg*tg
+	var b float64
+	variance, free := 1/tt, float64(len(y)-2)
 	// Where the number only follows the time, one cannot be told from the other.
+	determinant := tt*gg - tg*tg
 	if gg/float64(len(y)) < steady*steady*mg*mg || determinant < .1*tt*gg {
-		return ty / tt
+		a = ty / tt
+	} else {
+		a, b = (ty*gg-gy*tg)/determinant, (gy*tt-ty*tg)/determinant
+		variance, free = gg/determinant, free-1
 	}
-	return (ty*gg - gy*tg) / determinant
+	var rest float64
+	for i := range y {
+		d := y[i] - my - a*(t[i]-mt) - b*(g[i]-mg)
+		rest += d * d
+	}
+	return a, math.Sqrt(rest / free * variance)
 }
 
 // The bound on Memory.Growth: a share of the mean, or so many bytes if that is

@@ -23,6 +23,8 @@ func TestFlatness(t *testing.T) {
 		"a leak":                  {func(i int) float64 { return 900 + 4*float64(i) }, one, false},
 		"a leak of a small heap":  {func(i int) float64 { return 10 + float64(i) }, one, false},
 		"a little":                {func(i int) float64 { return 10 + float64(i)/2 }, one, true},
+		"noise":                   {func(i int) float64 { return 500 + 60*float64((i*7)%11)/10 }, one, true},
+		"a leak in noise":         {func(i int) float64 { return 500 + 60*float64((i*7)%11)/10 + 6*float64(i) }, one, false},
 		"with the sessions":       {func(i int) float64 { return float64(wave(i)) / 200 }, wave, true},
 		"a leak beside sessions":  {func(i int) float64 { return float64(wave(i))/200 + 4*float64(i) }, wave, false},
 		"goroutines leak as well": {func(i int) float64 { return 900 + 4*float64(i) }, func(i int) int { return 100_000 + 2000*i }, false},
@@ -32,8 +34,8 @@ func TestFlatness(t *testing.T) {
 			samples = append(samples, ledger.Sample{At: time.Duration(i) * 15 * time.Second, HeapLive: uint64(c.heap(i) * mb), Goroutines: c.goroutines(i)})
 		}
 		m := Flatness("client", samples, 5*time.Minute, 10*time.Minute)
-		if flat := m.Growth <= m.Bound; flat != c.flat || m.Judged != 20 {
-			t.Errorf("%s: flat %v, growth %.1f MB of %.1f, by %d samples", name, flat, m.Growth/mb, m.Bound/mb, m.Judged)
+		if flat := m.Flat(); flat != c.flat || m.Judged != 20 {
+			t.Errorf("%s: flat %v, growth %.1f ± %.1f MB of %.1f, by %d samples", name, flat, m.Growth/mb, m.Error/mb, m.Bound/mb, m.Judged)
 		}
 	}
 	if m := Flatness("client", nil, 0, time.Minute); m.Judged != 0 || m.Growth != 0 {

@@ -35,12 +35,12 @@ func Terminal(w io.Writer, r Report) {
 	wrapped(w, "ends compared  ", counted(s.Ends))
 	wrapped(w, "done to it     ", counted(s.Faults))
 	fmt.Fprintln(w)
-	rows = [][]string{{"in MB", "CPU s", "peak", "heap", "growth", "bound", "left goroutines", "files", "streams", "bytes"}}
+	rows = [][]string{{"in MB", "CPU s", "peak", "heap", "growth", "bound", "left gorout.", "files", "streams", "bytes"}}
 	for _, l := range s.Left {
 		row := []string{l.Side, fmt.Sprintf("%.1f", l.Usage.CPU.Seconds()), megabytes(float64(l.Usage.Peak)), "", "", ""}
 		for _, m := range s.Memory {
 			if m.Side == l.Side {
-				row[3], row[4], row[5] = megabytes(m.Mean), fmt.Sprintf("%+.1f", m.Growth/1e6), megabytes(m.Bound)
+				row[3], row[4], row[5] = megabytes(m.Mean), fmt.Sprintf("%+.0f±%.0f", m.Growth/1e6, m.Error/1e6), megabytes(m.Bound)
 			}
 		}
 		account := ""
