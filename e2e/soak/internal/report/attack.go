@@ -99,7 +99,7 @@ func Judge(a Attack) (all []ledger.Violation) {
 
 // AttackTable writes attacks for a terminal of 80 columns.
 func AttackTable(w io.Writer, r Report) {
-	rows := [][]string{{"ms", "own p50", "p99", "", "pool p99", "", "CPU/s", "sent/s", "conns/s", "held"}}
+	rows := [][]string{{"ms", "p50", "own p99", "", "pool p99", "", "CPU", "sent", "conns", "held"}}
 	for _, a := range r.Attacks {
 		held := "yes"
 		if !a.Held() {
@@ -110,7 +110,7 @@ func AttackTable(w io.Writer, r Report) {
 	}
 	fmt.Fprintln(w)
 	Table(w, rows)
-	fmt.Fprintln(w, "\np99 without and with the attack; CPU/s is the victim's, of the one processor\nit has; sent/s are frames, capsules, packets, handshakes or connections")
+	fmt.Fprintln(w, "\np99 without and with the attack. In a second of it: the victim's CPU time, of\nits one processor; frames, capsules, packets or handshakes sent; connections")
 }
 
 // PerSecond returns what of a count falls on a second of attack.
@@ -118,7 +118,12 @@ func (a Attack) PerSecond(n int64) float64 {
 	return float64(n) / (float64(a.Phases) * a.Each.Seconds())
 }
 
-func ms(v float64) string { return fmt.Sprintf("%.1f", v) }
+func ms(v float64) string {
+	if v >= 100 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.1f", v)
+}
 
 // short writes a number with three digits at most: 1.2k, 3.4M.
 func short(v float64) string {

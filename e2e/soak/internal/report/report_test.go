@@ -43,6 +43,37 @@ func TestFlatness(t *testing.T) {
 	}
 }
 
+// The largest run fits a terminal.
+func TestTerminal(t *testing.T) {
+	tally := ledger.Tally{Connections: 15_123, Sessions: 168_867, Streams: 2_547_572, Whole: 2_461_938, Aborted: 946_293, Lost: 16_009, Bytes: 95e9, Datagrams: 1_213_699}
+	counts := ledger.Counts{Ways: map[string]ledger.Tally{}}
+	for _, way := range ledger.Ways {
+		counts.Ways[way] = tally
+	}
+	r := Report{Soak: &Soak{Settings: ledger.Settings{Connections: 2000, Sessions: 20000, Transports: ledger.Ways}, Traffic: 10 * time.Minute, Client: counts, Server: counts,
+		Sessions: Range{18_000, 19_900, 20_000, 600}, Connections: Range{1_800, 1_990, 2_000, 600},
+		Ends:   map[string]int64{"closed by the client": 130_024, "closed by the server": 29_346, "broken": 9_497, "not opened": 7_592, "answer lost": 8},
+		Faults: map[string]int{"stall": 923, "silence": 457, "dribble": 388, "rst": 369, "outage": 332, "rebind": 217, "fin": 194, "close": 27},
+		Memory: []Memory{{Side: ledger.Client, Mean: 1.5e9, Growth: -120e6, Error: 40e6, Bound: 75e6}, {Side: ledger.Server, Mean: 1.5e9}},
+		Left:   []ledger.Left{{Side: ledger.Client, Usage: ledger.Usage{CPU: 600 * time.Second, Peak: 2e9}}, {Side: ledger.Server}}}}
+	var b strings.Builder
+	Terminal(&b, r)
+	for line := range strings.Lines(b.String()) {
+		if n := len([]rune(line)) - 1; n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	a := Attack{Name: "sessions-abandoned", Phases: 3, Each: 2e9, Done: ledger.Attacked{Frames: 123_456_789, Connections: 9_999}, VictimAttacked: .99}
+	a.Own.Attacked, a.Own.Quiet, a.Pooled.Attacked, a.Pooled.Quiet = Latency{P50: 1234.5, P99: 1234.5}, Latency{P99: 234.5}, Latency{P99: 1234.5}, Latency{P99: 234.5}
+	b.Reset()
+	AttackTable(&b, Report{Attacks: []Attack{a}})
+	for line := range strings.Lines(b.String()) {
+		if n := len([]rune(line)) - 1; n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}
+
 func TestJudge(t *testing.T) {
 	flat := func(v float64) []float64 {
 		p := make([]float64, 1000)

@@ -16,12 +16,16 @@ func Terminal(w io.Writer, r Report) {
 	fmt.Fprintf(w, "\n%s connections, %s sessions, seed %d; %s of traffic\n", count(int64(s.Settings.Connections)), count(int64(s.Settings.Sessions)),
 		s.Settings.Seed, seconds(s.Traffic))
 	fmt.Fprintf(w, "(%s to open it all before, %s to end it after)\n", seconds(s.Opening), seconds(s.Ending))
-	fmt.Fprintf(w, "open at a time: %s connections, %s sessions\n\n", s.Connections, s.Sessions)
-	rows := [][]string{{"both sides", "conns", "sessions", "streams", "whole", "aborted", "lost+said", "MB", "datagrams"}}
+	wrapped(w, "open at a time ", fmt.Sprintf("%s connections, %s sessions", s.Connections, s.Sessions))
+	fmt.Fprintln(w)
+	rows := [][]string{{"both ends", "conns", "sessions", "streams", "whole", "aborted", "lost", "MB", "datagr."}}
 	var all ledger.Tally
 	add := func(name string, t ledger.Tally) {
-		rows = append(rows, []string{name, count(t.Connections), count(t.Sessions), count(t.Streams), count(t.Whole), count(t.Aborted), count(t.Lost),
-			count(t.Bytes / 1e6), count(t.Datagrams)})
+		row := []string{name}
+		for _, n := range []int64{t.Connections, t.Sessions, t.Streams, t.Whole, t.Aborted, t.Lost, t.Bytes / 1e6, t.Datagrams} {
+			row = append(row, narrow(n))
+		}
+		rows = append(rows, row)
 	}
 	for _, way := range s.Settings.Transports {
 		t := Both(s, way)
@@ -31,16 +35,17 @@ func Terminal(w io.Writer, r Report) {
 	add("all", all)
 	Table(w, rows)
 
+	fmt.Fprintln(w, "(aborted: as asked; lost: with their session, as its user was told)")
 	fmt.Fprintln(w)
 	wrapped(w, "ends compared  ", counted(s.Ends))
 	wrapped(w, "done to it     ", counted(s.Faults))
 	fmt.Fprintln(w)
-	rows = [][]string{{"in MB", "CPU s", "peak", "heap", "growth", "bound", "left gorout.", "files", "streams", "bytes"}}
+	rows = [][]string{{"MB, left", "CPU s", "peak", "heap", "growth", "bound", "goroutines", "files", "streams", "bytes"}}
 	for _, l := range s.Left {
-		row := []string{l.Side, fmt.Sprintf("%.1f", l.Usage.CPU.Seconds()), megabytes(float64(l.Usage.Peak)), "", "", ""}
+		row := []string{l.Side, fmt.Sprintf("%.0f", l.Usage.CPU.Seconds()), fmt.Sprintf("%.0f", float64(l.Usage.Peak)/1e6), "", "", ""}
 		for _, m := range s.Memory {
 			if m.Side == l.Side {
-				row[3], row[4], row[5] = megabytes(m.Mean), fmt.Sprintf("%+.0f±%.0f", m.Growth/1e6, m.Error/1e6), megabytes(m.Bound)
+				row[3], row[4], row[5] = fmt.Sprintf("%.0f", m.Mean/1e6), fmt.Sprintf("%+.0f±%.0f", m.Growth/1e6, m.Error/1e6), fmt.Sprintf("%.0f", m.Bound/1e6)
 			}
 		}
 		account := ""
@@ -152,6 +157,17 @@ func count(n int64) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// narrow is count in at most seven characters.
+func narrow(n int64) string {
+	switch {
+	case n >= 10e6:
+		return fmt.Sprintf("%.1fM", float64(n)/1e6)
+	case n >= 1e6:
+		return fmt.Sprintf("%.2fM", float64(n)/1e6)
+	}
+	return count(n)
 }
 
 func megabytes(b float64) string { return fmt.Sprintf("%.1f", b/1e6) }
