@@ -124,7 +124,7 @@ func TestNetworkN17(t *testing.T) {
 			found.want(t, "UDP was silent", "marked")
 			h2 := n.h2Dial(t)
 			<-n.accepted
-			c, s, r = n.dial(t, d, "the next dial", transport.HTTP2, h2)
+			c, s, _ = n.dial(t, d, "the next dial", transport.HTTP2, h2)
 			use(t, "HTTP/2", c, s)
 		})
 	})

@@ -151,7 +151,6 @@ type nat struct {
 	mu      sync.Mutex // guards the following
 	inside  *net.UDPAddr
 	outside *net.UDPAddr
-	drop    bool
 }
 
 func (m *nat) rebind(outside netip.AddrPort) {

@@ -96,7 +96,7 @@ func TestIncomingByteRate(t *testing.T) {
 			for i := range uint64(5) {
 				time.Sleep(50*time.Millisecond - 1)
 				t.wantIdle("a step is not complete")
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				t.wantCapsule("one step", capsule.MaxData{MaximumData: window + 1000 + 500*(i+1)})
 				t.writeCapsule(wtStream{id: 2, data: "x"}) // still not much credit left
 				t.wantReadAllOf(t.stream2(), 1)

@@ -1,6 +1,7 @@
 package sessionstate
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/towpath-go/towpath/internal/hostile"
@@ -89,8 +90,7 @@ func TestHostileBudget(t *testing.T) {
 			}
 		})
 		m.Sample()
-		server.mu.Lock() // it is alive until here
-		server.mu.Unlock()
+		runtime.KeepAlive(server)
 		m.End(nil)
 	})
 }
