@@ -236,7 +236,9 @@ func TestNATRebinding(t *testing.T) {
 			if j.Check(t, "rebound"); j.Count(delivery.Delivered) != 1 || j.Count(delivery.ReportedLost) < 1 {
 				t.Errorf("%v", j)
 			}
-			if !strings.Contains(end.Cause, "reset by peer") {
+			// The kernel tells of the reset once: to the Write or to the Read. If a
+			// Write takes it, the Read can find the end first.
+			if !strings.Contains(end.Cause, "reset by peer") && !strings.Contains(end.Cause, "unexpected EOF") {
 				t.Errorf("ended by %q, want the reset", end.Cause)
 			}
 		})
