@@ -185,6 +185,11 @@ func (r *connectReader) end(err error) {
 		} else if ok {
 			s.noteReset(reset.ErrorCode)
 		}
+		// A client that has answered a close may end its connection next, which
+		// can overtake the answer.
+		if gone, ok := errors.AsType[*quic.ApplicationError](err); ok && gone.Remote {
+			s.noteReset(quic.StreamErrorCode(gone.ErrorCode))
+		}
 		s.lost(err)
 	}
 }

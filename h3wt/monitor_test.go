@@ -205,6 +205,31 @@ func TestUnconfirmedClose(t *testing.T) {
 		}
 		<-b.Context().Done()
 	})
+	for _, c := range []struct {
+		name string
+		code quic.ApplicationErrorCode
+		want error
+	}{
+		{"a connection closed with H3_NO_ERROR is an answer", 0x100, nil},
+		{"a connection closed for another reason confirms nothing", 0x102, transport.ErrUnconfirmed},
+	} {
+		onSession(t, c.name, false, func(t *testing.T, conn *rawConn, _ rawStream, s transport.Session) {
+			u, err := s.OpenUniStream(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.Write([]byte("here"))
+			u.Close()
+			closed := make(chan error, 1)
+			go func() { closed <- s.CloseWithError(7, "") }()
+			synctest.Wait()
+			time.Sleep(20 * time.Millisecond) // the close is out
+			conn.CloseWithError(c.code, "")
+			if err := <-closed; err != c.want {
+				t.Errorf("CloseWithError: %v, want %v", err, c.want)
+			}
+		})
+	}
 	onSession(t, "the peer's own close is no answer", false, func(t *testing.T, _ *rawConn, str rawStream, s transport.Session) {
 		u, err := s.OpenUniStream(context.Background())
 		if err != nil {
