@@ -51,10 +51,19 @@ func TestSmallSoak(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// One connection can be cut all the time, so what each session does at some
+	// time is looked for in all of them.
+	var aborted, datagrams uint64
 	for _, way := range r.Soak.Settings.Transports {
-		if got := report.Both(r.Soak, way); got.Sessions == 0 || got.Whole == 0 || got.Datagrams == 0 || got.Aborted == 0 {
-			t.Errorf("%s: nothing was tried of something: %+v", way, got)
+		got := report.Both(r.Soak, way)
+		if got.Sessions == 0 || got.Streams == 0 {
+			t.Errorf("%s: nothing was tried: %+v", way, got)
 		}
+		aborted += uint64(got.Aborted)
+		datagrams += uint64(got.Datagrams)
+	}
+	if aborted == 0 || datagrams == 0 {
+		t.Errorf("%d streams were aborted, %d datagrams came", aborted, datagrams)
 	}
 	if len(r.Soak.Left) != 2 || r.Soak.Compared == 0 {
 		t.Errorf("%d processes told what is left, %d ends were compared", len(r.Soak.Left), r.Soak.Compared)
