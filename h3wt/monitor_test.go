@@ -205,58 +205,30 @@ func TestUnconfirmedClose(t *testing.T) {
 		}
 		<-b.Context().Done()
 	})
-	for _, c := range []struct {
-		name string
-		code quic.ApplicationErrorCode
-		want error
-	}{
-		{"a connection closed with H3_NO_ERROR is an answer", 0x100, nil},
-		{"a connection closed for another reason confirms nothing", 0x102, transport.ErrUnconfirmed},
-	} {
-		onSession(t, c.name, false, func(t *testing.T, conn *rawConn, _ rawStream, s transport.Session) {
-			u, err := s.OpenUniStream(context.Background())
-			if err != nil {
-				t.Fatal(err)
-			}
-			u.Write([]byte("here"))
-			u.Close()
-			closed := make(chan error, 1)
-			go func() { closed <- s.CloseWithError(7, "") }()
-			synctest.Wait()
-			time.Sleep(20 * time.Millisecond) // the close is out
-			conn.CloseWithError(c.code, "")
-			if err := <-closed; err != c.want {
-				t.Errorf("CloseWithError: %v, want %v", err, c.want)
-			}
-		})
+	endConnection := func(code quic.ApplicationErrorCode) func(*rawConn, rawStream) {
+		return func(conn *rawConn, _ rawStream) { conn.CloseWithError(code, "") }
 	}
-	onSession(t, "the peer's own close is no answer", false, func(t *testing.T, _ *rawConn, str rawStream, s transport.Session) {
-		u, err := s.OpenUniStream(context.Background())
-		if err != nil {
-			t.Fatal(err)
+	reset := func(code quic.StreamErrorCode) func(*rawConn, rawStream) {
+		return func(_ *rawConn, str rawStream) {
+			str.str.(interface{ CancelWrite(quic.StreamErrorCode) }).CancelWrite(code)
 		}
-		u.Write([]byte("here"))
-		u.Close()
-		closed := make(chan error, 1)
-		go func() { closed <- s.CloseWithError(7, "") }()
-		synctest.Wait()
-		time.Sleep(20 * time.Millisecond) // the close is out
-		str.send(capsule.CloseSession{ErrorCode: 8})
-		str.str.Close()
-		if err := <-closed; err != transport.ErrUnconfirmed {
-			t.Errorf("CloseWithError: %v", err)
-		}
-	})
+	}
 	for _, c := range []struct {
-		name string
-		code quic.StreamErrorCode
-		want error
+		name   string
+		answer func(*rawConn, rawStream)
+		want   error
 	}{
-		{"a reset with WT_SESSION_GONE is an answer", codeSessionGone, nil},
-		{"a reset with H3_NO_ERROR is an answer", 0x100, nil},
-		{"a reset for another reason confirms nothing", 0x102, transport.ErrUnconfirmed},
+		{"a connection closed with H3_NO_ERROR is an answer", endConnection(0x100), nil},
+		{"a connection closed for another reason confirms nothing", endConnection(0x102), transport.ErrUnconfirmed},
+		{"the peer's own close is no answer", func(_ *rawConn, str rawStream) {
+			str.send(capsule.CloseSession{ErrorCode: 8})
+			str.str.Close()
+		}, transport.ErrUnconfirmed},
+		{"a reset with WT_SESSION_GONE is an answer", reset(codeSessionGone), nil},
+		{"a reset with H3_NO_ERROR is an answer", reset(0x100), nil},
+		{"a reset for another reason confirms nothing", reset(0x102), transport.ErrUnconfirmed},
 	} {
-		onSession(t, c.name, false, func(t *testing.T, _ *rawConn, str rawStream, s transport.Session) {
+		onSession(t, c.name, false, func(t *testing.T, conn *rawConn, str rawStream, s transport.Session) {
 			u, err := s.OpenUniStream(context.Background())
 			if err != nil {
 				t.Fatal(err)
@@ -267,7 +239,7 @@ func TestUnconfirmedClose(t *testing.T) {
 			go func() { closed <- s.CloseWithError(7, "") }()
 			synctest.Wait()
 			time.Sleep(20 * time.Millisecond) // the close is out
-			str.str.(interface{ CancelWrite(quic.StreamErrorCode) }).CancelWrite(c.code)
+			c.answer(conn, str)
 			if err := <-closed; err != c.want {
 				t.Errorf("CloseWithError: %v, want %v", err, c.want)
 			}
