@@ -115,8 +115,6 @@ type conn struct {
 	send     sendState
 	status   ws.StatusCode // of the Close frame that is due, or answers the peer's
 	reason   string
-	blamed   bool          // the Close frame is for what the peer did
-	late     int           // bytes that came since
 	aborted  ws.StatusCode // of the Close frame if the session ends for a local reason
 	recv     recvState
 	writeErr error     // of a write that failed
@@ -223,11 +221,6 @@ func (c *conn) startClose(status ws.StatusCode, reason string) {
 	due := c.send == sendOpen
 	if due {
 		c.send, c.status, c.reason = sendClosing, status, reason
-		switch status {
-		case ws.StatusNormalClosure, ws.StatusGoingAway, ws.StatusInternalServerError:
-		default:
-			c.blamed = true
-		}
 		c.bound = bound
 	}
 	c.mu.Unlock()

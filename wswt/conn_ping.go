@@ -40,15 +40,10 @@ func (p *pingState) takeLocked(now time.Time) (payload [pingSize]byte) {
 }
 
 // heard notes that the peer is alive, and measures the round-trip time now and
-// then while data comes in. It reports false if the n bytes that came are more
-// than is taken behind a Close frame.
-func (c *conn) heard(now time.Time, n int) bool {
+// then while data comes in.
+func (c *conn) heard(now time.Time) {
 	c.mu.Lock()
 	p := &c.ping
-	if c.blamed {
-		c.late += n
-	}
-	patient := c.late <= maxLate
 	p.heard, p.probing = now, false
 	ask := c.send == sendOpen && (p.measured.IsZero() || now.Sub(p.measured) >= rttInterval)
 	if ask {
@@ -59,7 +54,6 @@ func (c *conn) heard(now time.Time, n int) bool {
 	if ask {
 		c.signal()
 	}
-	return patient
 }
 
 // answered takes a pong. One that answers nothing is allowed: RFC 6455 section

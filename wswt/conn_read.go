@@ -19,9 +19,7 @@ func (r receiver) Read(p []byte) (int, error) {
 	for {
 		n, err := c.nc.Read(p)
 		if n > 0 {
-			if !c.heard(time.Now(), n) {
-				return 0, errLate
-			}
+			c.heard(time.Now())
 			return n, nil // an error will come again
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -32,13 +30,6 @@ func (r receiver) Read(p []byte) (int, error) {
 		}
 	}
 }
-
-// maxLate bounds what is received, and dropped, behind a Close frame that the
-// peer is to blame for: it takes its time to be read, but more than this comes only
-// from one that goes on regardless.
-const maxLate = 1 << 20
-
-var errLate = errors.New("wswt: the peer goes on sending behind a Close frame")
 
 // readLoop is the reading goroutine.
 func (c *conn) readLoop() {
@@ -84,12 +75,8 @@ func (c *conn) discard() {
 	var buf [smallBuffer]byte
 	for {
 		n, err := c.nc.Read(buf[:])
-		if n > 0 && c.heard(time.Now(), n) {
-			continue
-		}
 		if n > 0 {
-			c.abandon()
-			return
+			continue
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) && c.quiet(time.Now()) == nil {
 			continue // the deadline was not yet that of the closing

@@ -196,32 +196,3 @@ func TestTLSWrites(t *testing.T) {
 		})
 	}
 }
-
-// A peer that goes on sending behind the Close frame of its own fault is not
-// listened to for as long as a close may take.
-func TestLateIsBounded(t *testing.T) {
-	for name, fault := range map[string]func(p *rawPeer){
-		"frames that cannot be read": func(p *rawPeer) { p.raw([]byte{0xff, 0xff}) },
-		"a rule of capsules broken":  func(p *rawPeer) { p.binary([]byte{0x68, 0x43, 1, 0}) }, // WT_CLOSE_SESSION, too short
-	} {
-		eachSide(t, name, nil, func(t *testing.T, p *rawPeer) {
-			go io.Copy(io.Discard, p.nc) // ends with the connection
-			fault(p)
-			synctest.Wait()
-			start, n := time.Now(), 0
-			chunk := p.encode(ws.OpBinary, true, padding(60_000))
-			for ; n < 16<<20; n += len(chunk) {
-				if _, err := p.nc.Write(chunk); err != nil {
-					break
-				}
-			}
-			if n < maxLate/2 || n > 2*maxLate {
-				t.Errorf("%d bytes were taken", n)
-			}
-			if d := time.Since(start); d != 0 {
-				t.Errorf("it took %v", d)
-			}
-			p.srv.Close()
-		})
-	}
-}
