@@ -37,44 +37,48 @@ func TestHostileServer(t *testing.T) {
 		limit              transport.Limit
 		cfg                Config
 		bytes              int64 // besides clientBytes
-		// answer is the server's script; it has read the CONNECT.
-		answer func(p *h2test.Peer)
+		// answer is the server's script; it has read the CONNECT. What it passes each
+		// number of a frame to samples now and then.
+		answer func(p *h2test.Peer, each func(i int))
 		within time.Duration
 		check  func(t *testing.T, err error)
 		// reset says that the connection lives on.
 		reset bool
 	}{
 		{id: "DS-11 H2-040", name: "1xx without end to a Dial", reaction: "ENHANCE_YOUR_CALM on the connection", limit: transport.LimitFrames,
-			answer: func(p *h2test.Peer) {
-				for range 10_001 {
+			answer: func(p *h2test.Peer, each func(int)) {
+				for i := range 10_001 {
 					p.WriteHeaders(1, false, ":status", "103")
+					each(i)
 				}
 			}},
 		{id: "DS-05", name: "PING flood to a Dial", reaction: "ENHANCE_YOUR_CALM on the connection", limit: transport.LimitFrames,
-			answer: func(p *h2test.Peer) {
-				for range 10_001 {
+			answer: func(p *h2test.Peer, each func(int)) {
+				for i := range 10_001 {
 					p.WritePing(false, [8]byte{})
 					synctest.Wait()
+					each(i)
 				}
 			}},
 		{id: "DS-08", name: "SETTINGS flood to a Dial", reaction: "ENHANCE_YOUR_CALM on the connection", limit: transport.LimitFrames,
-			answer: func(p *h2test.Peer) {
-				for range 10_001 {
+			answer: func(p *h2test.Peer, each func(int)) {
+				for i := range 10_001 {
 					p.WriteSettings()
 					synctest.Wait()
+					each(i)
 				}
 			}},
 		{id: "DS-03 BP-023", name: "CONTINUATION flood to a Dial", reaction: "ENHANCE_YOUR_CALM on the connection", limit: transport.LimitHeaderSize,
-			answer: func(p *h2test.Peer) {
+			answer: func(p *h2test.Peer, _ func(int)) {
 				p.WriteHeadersFrame(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.Encode(":status", "200")})
 				for range 100 {
 					p.WriteContinuation(1, false, p.Encode("a", "b"))
 				}
 			}},
 		{id: "DS-12 BP-023", name: "header bomb to a Dial", reaction: "ENHANCE_YOUR_CALM on the stream", limit: transport.LimitHeaderSize, reset: true,
-			answer: func(p *h2test.Peer) { p.WriteHeaders(1, false, block(400)...) }},
+			answer: func(p *h2test.Peer, _ func(int)) { p.WriteHeaders(1, false, block(400)...) }},
 		{id: "H2-038", name: "refusal with a body without end", reaction: "Dial returns with its first 4 KiB", bytes: 300 << 10, reset: true,
-			answer: func(p *h2test.Peer) {
+			answer: func(p *h2test.Peer, _ func(int)) {
 				p.WriteHeaders(1, false, ":status", "403")
 				for range 16 {
 					p.WriteData(1, false, strings.Repeat("x", 16384))
@@ -86,7 +90,7 @@ func TestHostileServer(t *testing.T) {
 				}
 			}},
 		{id: "H2-038 DS-14", name: "refusal with a body that dribbles in", reaction: "Dial returns after a second", within: time.Second, reset: true,
-			answer: func(p *h2test.Peer) {
+			answer: func(p *h2test.Peer, _ func(int)) {
 				p.WriteHeaders(1, false, ":status", "403")
 				p.WriteData(1, false, "x")
 				time.Sleep(500 * time.Millisecond)
@@ -98,7 +102,7 @@ func TestHostileServer(t *testing.T) {
 				}
 			}},
 		{id: "DS-14", name: "a server that takes and says nothing", reaction: "Dial returns after 30 s", limit: transport.LimitPingTime, within: 30 * time.Second,
-			answer: func(p *h2test.Peer) {}},
+			answer: func(p *h2test.Peer, _ func(int)) {}},
 	} {
 		t.Run(tt.id+" "+tt.name, func(t *testing.T) {
 			m := hostile.Start(t, hostile.Attack{Name: tt.name, Victim: "h2", Reaction: tt.reaction, Limit: tt.limit,
@@ -116,7 +120,11 @@ func TestHostileServer(t *testing.T) {
 				p.WantHeaders("CONNECT", 1)
 				p.Discard()
 				start := time.Now()
-				tt.answer(p)
+				tt.answer(p, func(i int) {
+					if i&(i-1) == 0 {
+						m.Sample()
+					}
+				})
 				m.Sample()
 				_, err = dial.Result()
 				m.Sample()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/towpath-go/towpath/transport"
@@ -56,9 +57,11 @@ type Meter struct {
 }
 
 // Start takes the victim's state before the attack as what the attack is
-// measured against. The victim, and what the script needs, exist already.
+// measured against. The victim, and what the script needs, exist already. In a
+// bubble of synctest it waits for rest first, as [Meter.Sample] does.
 func Start(t testing.TB, a Attack) *Meter {
 	t.Helper()
+	atRest()
 	if a.Name == "" || a.Victim == "" || a.Reaction == "" || a.Bytes <= 0 {
 		t.Fatal("hostile: an attack without name, victim, reaction or bound")
 	}
@@ -71,6 +74,20 @@ func Start(t testing.TB, a Attack) *Meter {
 		heap: settled(),
 		went: runtime.NumGoroutine(),
 	}
+}
+
+// atRest waits until all other goroutines of the bubble are blocked, if it is
+// called in one of synctest. Whatever they allocate while garbage is collected
+// counts as live, dead or not: on a busy machine, and with the race detector, that
+// is more than most attacks make a victim hold.
+func atRest() {
+	defer func() {
+		// There is no other way to ask for it.
+		if r := recover(); r != nil && r != "goroutine is not in a bubble" {
+			panic(r)
+		}
+	}()
+	synctest.Wait()
 }
 
 // settled returns what is held once no more of it goes: what the test before has
@@ -97,9 +114,14 @@ func held() int64 {
 }
 
 // Sample measures, at a time when the victim holds as much as it will; the
-// largest of several samples counts. It collects garbage, so it is called some
-// dozens of times at most.
+// largest of several samples counts. In a bubble of synctest it waits until all
+// goroutines but the caller's are blocked: the garbage of one that runs would be
+// measured as held. So a script samples between two pieces of a flood, none of its
+// goroutines may be in [synctest.Wait] then, and the caller holds no mutex. Outside
+// of a bubble nothing else may run. It collects garbage, so it is called some dozens
+// of times at most.
 func (m *Meter) Sample() {
+	atRest()
 	m.row.Peak = max(m.row.Peak, held()-m.heap)
 	m.row.MostGo = max(m.row.MostGo, runtime.NumGoroutine()-m.went)
 }

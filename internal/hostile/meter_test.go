@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"testing/synctest"
 
 	"github.com/towpath-go/towpath/transport"
 )
@@ -57,6 +58,44 @@ func TestMeter(t *testing.T) {
 	}
 	if r := measure(1<<10, 2); len(r.errors) != 1 || r.row(t).Held {
 		t.Errorf("too many goroutines: %q, %+v", r.errors, r.row(t))
+	}
+}
+
+// TestSampleWaitsForRest has a victim that makes much garbage and holds nothing,
+// and one that holds all it makes.
+func TestSampleWaitsForRest(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		hold bool
+	}{{"garbage of a goroutine that runs is not held", false}, {"what it has kept is", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := &recorder{TB: t, attrs: map[string]string{}}
+			synctest.Test(t, func(t *testing.T) {
+				work := make(chan int)
+				defer close(work)
+				var kept [][]byte
+				go func() { // ends with work
+					for n := range work {
+						for range n {
+							b := make([]byte, 1<<10)
+							if tt.hold {
+								kept = append(kept, b)
+							}
+						}
+					}
+				}()
+				m := Start(r, example)
+				for range 10 {
+					work <- 100_000 / 10
+					m.Sample()
+				}
+				m.End(nil)
+				runtime.KeepAlive(kept)
+			})
+			if row := r.row(t); row.Held == tt.hold || tt.hold && row.Peak < 100_000<<10 {
+				t.Errorf("%q, %+v", r.errors, row)
+			}
+		})
 	}
 }
 
