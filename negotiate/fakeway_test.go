@@ -28,7 +28,8 @@ type fakeWay struct {
 	patience  time.Duration // 0 means 1 s
 	within    time.Duration
 	progress  bool
-	stubborn  bool // answers although its context ended
+	deadAt    time.Duration // when the path shows that it is dead, after the request
+	stubborn  bool          // answers although its context ended
 }
 
 // A script is a race over fake ways that records what it saw.
@@ -114,8 +115,17 @@ func (l *fakeLeg) patience() time.Duration {
 	return l.fakeWay.patience
 }
 
-func (l *fakeLeg) watch() (func() bool, time.Duration) {
-	return func() bool { return l.progress }, l.within
+func (l *fakeLeg) watch() (func(bool) sight, time.Duration) {
+	began := time.Now()
+	return func(due bool) sight {
+		switch {
+		case l.progress:
+			return alive
+		case due && time.Since(began) >= l.deadAt:
+			return dead
+		}
+		return unseen
+	}, l.within
 }
 
 func (l *fakeLeg) discard() {

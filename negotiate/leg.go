@@ -61,31 +61,71 @@ func (l *connLeg) patience() time.Duration {
 }
 
 // watch looks for acknowledgements on QUIC. TCP cannot tell.
-func (l *connLeg) watch() (progress func() bool, within time.Duration) {
+func (l *connLeg) watch() (look func(due bool) sight, within time.Duration) {
 	if l.quic == nil {
 		return nil, 0
 	}
+	w := &requestWatch{quic: l.quic, began: time.Now(), first: l.quic.ConnectionStats()}
 	// What is acknowledged earlier than one round trip from now left before the
 	// request, and says nothing of what became of the path.
-	var mu sync.Mutex // guards the following
-	var before acks
-	ready := false
-	began, stats := time.Now(), l.quic.ConnectionStats()
-	time.AfterFunc(stats.MinRTT*3/4, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		before, ready = ackMark(l.quic), true
-		if time.Since(began) >= stats.MinRTT {
-			// Too late on a busy machine: the request's own acknowledgement,
-			// perhaps the only one, may have come.
-			before = markOf(stats)
-		}
-	})
-	return func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return ready && ackMark(l.quic) != before
-	}, l.probation()
+	time.AfterFunc(w.first.MinRTT*3/4, w.takeMark)
+	return w.look, l.probation()
+}
+
+// A requestWatch looks for the acknowledgement of a session request.
+type requestWatch struct {
+	quic  *quic.Conn
+	began time.Time
+	first quic.ConnectionStats // when it began
+
+	mu     sync.Mutex // guards the following
+	marked bool
+	mark   quic.ConnectionStats // what is acknowledged later may be the request
+	calm   bool                 // a look that was due found nothing that is missed
+}
+
+func (w *requestWatch) takeMark() {
+	now := w.quic.ConnectionStats()
+	if time.Since(w.began) >= w.first.MinRTT {
+		// Too late on a busy machine: the request's own acknowledgement,
+		// perhaps the only one, may have come.
+		now = w.first
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mark, w.marked = now, true
+}
+
+// look tells what is to be seen of the path. An acknowledgement after the mark is
+// life. There may be none on a path that lives: once the round-trip time has
+// fallen, the request's own comes before the mark, and nothing follows it while
+// the server thinks. But then QUIC misses nothing and repeats nothing; on a dead
+// path it does, or has not received a single packet since the request.
+func (w *requestWatch) look(due bool) sight {
+	st := w.quic.ConnectionStats()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case !w.marked:
+		return unseen
+	case markOf(st) != markOf(w.mark):
+		return alive
+	case !due:
+		return unseen
+	}
+	if st.PacketsSent > w.first.PacketsSent && st.PacketsReceived == w.first.PacketsReceived {
+		return dead
+	}
+	if !doubtful(st.PacketsSent-w.mark.PacketsSent, st.PacketsReceived-w.mark.PacketsReceived) {
+		w.calm = true
+		return unseen
+	}
+	if w.calm {
+		// What is missed now may have been sent a moment ago; doubt has to last.
+		w.calm = false
+		return unseen
+	}
+	return dead
 }
 
 func (l *connLeg) probation() time.Duration {
@@ -109,5 +149,3 @@ type acks struct{ latest, smoothed, deviation time.Duration }
 func markOf(s quic.ConnectionStats) acks {
 	return acks{s.LatestRTT, s.SmoothedRTT, s.MeanDeviation}
 }
-
-func ackMark(qc *quic.Conn) acks { return markOf(qc.ConnectionStats()) }

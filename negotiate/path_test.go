@@ -3,9 +3,15 @@ package negotiate
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/testutils/simnet"
 
 	"github.com/towpath-go/towpath/transport"
 )
@@ -86,6 +92,67 @@ func TestDialAfterHandshake(t *testing.T) {
 			}
 		})
 	})
+	// Small packets are acknowledgements and PING; the request and what repeats
+	// it are larger.
+	for _, c := range []struct {
+		name   string
+		oneWay time.Duration
+		pass   func(simnet.Packet) bool
+		took   time.Duration // after the request
+	}{
+		{"nothing comes back", oneWay, func(p simnet.Packet) bool { return p.To.(*net.UDPAddr).Port == 443 }, 3 * time.Second},
+		{"only small packets pass", oneWay, func(p simnet.Packet) bool { return len(p.Data) < 60 }, 3 * time.Second},
+		{"nothing passes, far away", 600 * msec, func(simnet.Packet) bool { return false }, 3 * time.Second},
+	} {
+		t.Run("QUIC alone: "+c.name, func(t *testing.T) {
+			inWorld(t, worldOptions{udp: c.oneWay}, func(t *testing.T, w *world) {
+				d := w.dialer()
+				d.Transports = []transport.Protocol{transport.HTTP3}
+				d.Trace = &Trace{Attempt: func(a Attempt) {
+					if a.Outcome == Ready {
+						w.router.through(func(p simnet.Packet) (simnet.Packet, bool) { return p, c.pass(p) })
+					}
+				}}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				_, r, err := d.Dial(ctx, w.url, nil)
+				if a := attemptOf(r, "h3 udp4"); !errors.Is(err, errNoProgress) || a.Ended-a.Requested != c.took {
+					t.Errorf("got %v, %v after the request, want %v", err, a.Ended-a.Requested, c.took)
+				}
+			})
+		})
+	}
+	for _, first := range []time.Duration{5, 11, 50, 100, 150} {
+		t.Run(fmt.Sprintf("a handler that takes its time, and a round trip that took %v more at first", first*msec), func(t *testing.T) {
+			var w *world
+			inWorld(t, worldOptions{handler: func(rw http.ResponseWriter, r *http.Request) {
+				time.Sleep(9 * time.Second)
+				w.accept(rw, r)
+			}}, func(t *testing.T, world *world) {
+				w = world
+				d := w.dialer()
+				d.QUICConfig = &quic.Config{DisablePathMTUDiscovery: true} // its probes show life
+				d.Transports = []transport.Protocol{transport.HTTP3}
+				d.Trace = &Trace{Marked: func(string, time.Time) { t.Error("marked") }}
+				// Only the Initial, which makes the first sample, is slow.
+				var sent atomic.Int32
+				w.router.through(func(p simnet.Packet) (simnet.Packet, bool) {
+					if p.To.(*net.UDPAddr).Port == 443 && sent.Add(1) == 1 {
+						time.Sleep(first * msec)
+					}
+					return p, true
+				})
+				s, _, err := d.Dial(t.Context(), w.url, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				time.Sleep(8 * time.Second) // probation ends
+				wantEchoOver(t, s)
+				s.CloseWithError(0, "")
+			})
+		})
+	}
 	t.Run("a handler that takes its time is no dead path", func(t *testing.T) {
 		var w *world
 		inWorld(t, worldOptions{handler: func(rw http.ResponseWriter, r *http.Request) {

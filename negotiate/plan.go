@@ -312,7 +312,7 @@ var errProbeTime = errors.New("no connection in time")
 type probeLeg struct{ leg }
 
 func (probeLeg) request(context.Context) (transport.Session, error) { return nil, nil }
-func (probeLeg) watch() (func() bool, time.Duration)                { return nil, 0 }
+func (probeLeg) watch() (func(bool) sight, time.Duration)           { return nil, 0 }
 func (p probeLeg) rtt() time.Duration {
 	if l, ok := p.leg.(*connLeg); ok {
 		t, _ := l.conn.RTT()

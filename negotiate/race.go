@@ -69,12 +69,27 @@ type leg interface {
 	// patience is how long the request may stay unanswered before the session
 	// is requested on another leg too.
 	patience() time.Duration
-	// watch begins to look for progress of the request that follows. within is
-	// the time in which there must be some; 0 means the leg cannot tell.
-	watch() (progress func() bool, within time.Duration)
+	// watch begins to look for progress of the request that follows. look tells
+	// what is to be seen of it; only with due, once the time within is over, may
+	// it take the path for dead. A within of 0 means that the leg cannot tell.
+	watch() (look func(due bool) sight, within time.Duration)
 	// discard closes the connection of a leg that is not used.
 	discard()
 }
+
+// A sight is what a leg sees of its path while a request is out.
+type sight uint8
+
+const (
+	unseen sight = iota // nothing that tells
+	alive               // the request may have been acknowledged
+	dead                // what was sent stays unacknowledged
+)
+
+// lookAgain is the part of its time after which a path that showed nothing is
+// looked at once more. A look that comes later than that shows that the process
+// stood still, and what came meanwhile may not have been handled yet.
+const lookAgain = 4
 
 // A verdict says what an error of a way means for the race.
 type verdict uint8
@@ -171,10 +186,11 @@ type runner struct {
 	blocked  bool
 	began    time.Time
 	leg      leg
-	askAgain time.Time // when the session may be requested elsewhere too
-	wayDown  time.Time // when the way below may start, if there is no answer
-	progress func() bool
-	dueAt    time.Time // when progress must have been made
+	askAgain time.Time            // when the session may be requested elsewhere too
+	wayDown  time.Time            // when the way below may start, if there is no answer
+	look     func(due bool) sight // nil if there is nothing to look for
+	within   time.Duration
+	dueAt    time.Time // when look may take the path for dead
 	cancel   context.CancelFunc
 	report   Attempt
 }
@@ -269,14 +285,14 @@ func (r *race) advance(life context.Context) (next time.Time, ok bool) {
 	// A request without progress in its time has lost its path.
 	for i := range r.runners {
 		w := &r.runners[i]
-		if w.state != wayRequested || w.progress == nil {
+		if w.state != wayRequested || w.look == nil {
 			continue
 		}
-		switch {
-		case w.progress():
-			w.progress = nil
-		case !now.Before(w.dueAt):
-			w.progress = nil
+		switch w.sight(now) {
+		case alive:
+			w.look = nil
+		case dead:
+			w.look = nil
 			r.fail(i, errNoProgress)
 			w.cancel() // the request's goroutine gives the leg back
 		}
@@ -306,7 +322,7 @@ func (r *race) advance(life context.Context) (next time.Time, ok bool) {
 		}
 	}
 	for i := range r.runners {
-		if w := &r.runners[i]; w.state == wayRequested && w.progress != nil {
+		if w := &r.runners[i]; w.state == wayRequested && w.look != nil {
 			soonest(w.dueAt)
 		}
 	}

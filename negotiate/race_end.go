@@ -24,7 +24,7 @@ func (r *race) stopLosers(winner int) {
 			}
 			r.lose(i, w.report.Name()+" won")
 		case wayRequested:
-			if w.rung == 1 && l.rung == 0 && l.progress != nil && !l.progress() {
+			if w.rung == 1 && l.rung == 0 && l.look != nil && l.look(false) != alive {
 				l.report.Note = w.report.Name() + " won; the request was not even acknowledged"
 				r.set(i, wayDoubted)
 				l.cancel()
@@ -65,13 +65,13 @@ func (r *race) lingerOn(life context.Context) {
 				}
 			case wayDoubted:
 				due = w.dueAt
-				if w.progress() {
-					r.lose(i, "another way won")
-					continue
-				}
-				if !now.Before(due) {
+				switch s := w.sight(now); {
+				case s == dead:
 					r.fail(i, errNoProgress)
 					r.drop(w.leg)
+					continue
+				case s == alive || !now.Before(due): // nobody waits for another look
+					r.lose(i, "another way won")
 					continue
 				}
 			case wayReady:

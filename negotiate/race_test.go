@@ -197,6 +197,27 @@ func TestRace(t *testing.T) {
 			settled: "4 failed, T won",
 		},
 		{
+			name: "nothing is missed after CONNECT: an answer may take its time",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, within: 3 * time.Second, deadAt: 6 * time.Second, answerAt: 5 * time.Second}},
+			at:   5020 * msec, winner: "4",
+			log:     "0s 4 start; 20ms 4 ask",
+			settled: "4 won",
+		},
+		{
+			name: "the path shows later that it is dead: found by the next look",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, within: 4 * time.Second, deadAt: 5500 * msec}},
+			at:   6020 * msec, err: errNoProgress,
+			log:     "0s 4 start; 20ms 4 ask; 6.02s 4 reset; 6.02s 4 discard",
+			settled: "4 failed",
+		},
+		{
+			name: "TCP wins over a QUIC that misses nothing: the loser has its time and no more",
+			ways: map[string]fakeWay{"4": {openAt: 20 * msec, within: 3 * time.Second, deadAt: time.Hour}, "T": tcp},
+			at:   1080 * msec, winner: "T",
+			log:     "0s 4 start; 20ms 4 ask; 1.02s T start; 1.06s T ask; 1.08s 4 reset; 3.02s 4 discard",
+			settled: "4 lost, T won",
+		},
+		{
 			name: "progress after CONNECT: an answer may take its time",
 			ways: map[string]fakeWay{"4": {openAt: 20 * msec, within: 3 * time.Second, progress: true, answerAt: 5 * time.Second}},
 			at:   5020 * msec, winner: "4",

@@ -52,8 +52,8 @@ func (r *race) request(i int, life context.Context) {
 	patience := w.leg.patience()
 	w.askAgain, w.wayDown = now.Add(patience), now.Add(belowPatience*patience)
 	w.report.Requested = now.Sub(r.start)
-	if progress, within := w.leg.watch(); within > 0 {
-		w.progress, w.dueAt = progress, now.Add(within)
+	if look, within := w.leg.watch(); within > 0 {
+		w.look, w.within, w.dueAt = look, within, now.Add(within)
 	}
 	l := w.leg
 	r.set(i, wayRequested)
@@ -68,6 +68,17 @@ func (r *race) request(i int, life context.Context) {
 		}
 		l.discard()
 	})
+}
+
+// sight looks at the path of a way that has the request, and sets the time of the
+// next look if this one was due and told nothing.
+func (w *runner) sight(now time.Time) sight {
+	late := now.Sub(w.dueAt)
+	s := w.look(late >= 0 && late < w.within/lookAgain)
+	if s == unseen && late >= 0 {
+		w.dueAt = now.Add(w.within / lookAgain)
+	}
+	return s
 }
 
 // send reports an event and says whether it was received.

@@ -115,7 +115,7 @@ func (l *wsLeg) patience() time.Duration {
 }
 
 // watch has nothing to look at: TCP does not tell of acknowledgements.
-func (l *wsLeg) watch() (func() bool, time.Duration) { return nil, 0 }
+func (l *wsLeg) watch() (func(bool) sight, time.Duration) { return nil, 0 }
 
 func (l *wsLeg) discard() {
 	end := func() {
