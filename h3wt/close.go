@@ -103,7 +103,7 @@ func (s *Session) noteReset(code quic.StreamErrorCode) {
 	defer s.mu.Unlock()
 	switch code {
 	case 0, quic.StreamErrorCode(http3.ErrCodeNoError), requestCancelled, codeSessionGone:
-		s.answered = s.answered || s.life == sessionstate.CloseSent
+		s.answered = s.answered || s.life == sessionstate.CloseSent || s.control.closing
 	}
 }
 

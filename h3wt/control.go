@@ -15,6 +15,9 @@ import (
 type control struct {
 	writing bool // somebody is in writeControl: the one writer
 	over    bool // the sending side has ended
+	// closing is while WT_CLOSE_SESSION is handed to quic-go without waiting:
+	// it may be answered before the writer comes to say that it has gone out.
+	closing bool
 
 	maxData           uint64
 	hasMaxData        bool
@@ -76,11 +79,11 @@ func (s *Session) flushControl() {
 	}
 	s.control.writing = true
 	s.mu.Unlock()
-	s.writeControl(s.str.TryWriteAll)
+	s.writeControl(s.str.TryWriteAll, false)
 }
 
-// writeControl is run by one at a time.
-func (s *Session) writeControl(write func([]byte) error) {
+// writeControl is run by one at a time. waits says that write waits for credit.
+func (s *Session) writeControl(write func([]byte) error, waits bool) {
 	for {
 		s.mu.Lock()
 		capsules, end := s.takeControlLocked()
@@ -89,6 +92,7 @@ func (s *Session) writeControl(write func([]byte) error) {
 			s.mu.Unlock()
 			return
 		}
+		s.control.closing = end && len(capsules) > 0 && !waits
 		s.mu.Unlock()
 		if len(capsules) > 0 {
 			var b []byte
@@ -102,9 +106,12 @@ func (s *Session) writeControl(write func([]byte) error) {
 			}
 			err := write(b)
 			if errors.Is(err, quic.ErrWouldBlock) {
+				s.mu.Lock()
+				s.control.closing = false // nothing of it has gone out
+				s.mu.Unlock()
 				go func() {
 					s.wroteControl(s.writeWaiting(b), end)
-					s.writeControl(s.writeWaiting)
+					s.writeControl(s.writeWaiting, true)
 				}()
 				return
 			}
@@ -127,7 +134,7 @@ func (s *Session) wroteControl(err error, end bool) {
 		// The stream is stopped or the connection lost; the reader learns
 		// that too and says what it means.
 		s.mu.Lock()
-		s.control.over = true
+		s.control.over, s.control.closing = true, false
 		s.mu.Unlock()
 		return
 	}
@@ -136,7 +143,7 @@ func (s *Session) wroteControl(err error, end bool) {
 	}
 	s.str.Close() // FIN at once, and no STOP_SENDING: it would take the peer's answer
 	s.mu.Lock()
-	s.control.over = true
+	s.control.over, s.control.closing = true, false
 	event := sessionstate.EventEndSent
 	if s.life == sessionstate.Closing {
 		event = sessionstate.EventCloseSent

@@ -245,4 +245,47 @@ func TestUnconfirmedClose(t *testing.T) {
 			}
 		})
 	}
+	// Whoever writes the close is held up until the reset has been read.
+	for _, c := range []struct {
+		name string
+		err  error // of the write
+		want error
+	}{
+		{"an answer may come before the write has returned", nil, nil},
+		{"a close that could not be written has no answer", errors.New("stopped"), transport.ErrUnconfirmed},
+	} {
+		onSession(t, c.name, false, func(t *testing.T, conn *rawConn, str rawStream, s transport.Session) {
+			u, err := s.OpenUniStream(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.Write([]byte("here"))
+			u.Close()
+			session := s.(*Session)
+			session.mu.Lock()
+			session.control.writing = true
+			session.mu.Unlock()
+			closed := make(chan error, 1)
+			go func() { closed <- s.CloseWithError(7, "") }()
+			synctest.Wait()
+			answer := func() {
+				reset(codeSessionGone)(conn, str)
+				<-session.done
+			}
+			session.writeControl(func(b []byte) error {
+				if c.err == nil {
+					err := session.str.TryWriteAll(b)
+					answer()
+					return err
+				}
+				return c.err
+			}, false)
+			if c.err != nil {
+				answer()
+			}
+			if err := <-closed; err != c.want {
+				t.Errorf("CloseWithError: %v, want %v", err, c.want)
+			}
+		})
+	}
 }
