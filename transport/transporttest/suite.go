@@ -62,6 +62,17 @@ type Caps struct {
 	LateReceived bool
 	// TLS says that the sessions run over real TLS, so that Info.TLS is set.
 	TLS bool
+	// Parallel says that no two pairs share anything, so that cases may run
+	// beside one another, by t.Parallel. Those of nettest do not: each of them
+	// has a minute.
+	Parallel bool
+}
+
+// beside has t run beside other tests, if they may.
+func (c Caps) beside(t *testing.T) {
+	if c.Parallel {
+		t.Parallel()
+	}
 }
 
 // MakePair returns two connected sessions, the client's and the server's, with
@@ -76,6 +87,7 @@ func TestSession(t *testing.T, mk MakePair, caps Caps) {
 	}
 	for _, theme := range themes {
 		t.Run(theme.name, func(t *testing.T) {
+			caps.beside(t)
 			for _, tc := range theme.cases {
 				t.Run(tc.name, func(t *testing.T) { tc.test(t, mk, caps) })
 			}
@@ -121,6 +133,7 @@ func (tc *testCase) test(t *testing.T, mk MakePair, caps Caps) {
 			t.Skip(why)
 		}
 	}
+	caps.beside(t)
 	for _, aIsClient := range []bool{true, false} {
 		if tc.both && !aIsClient {
 			return
@@ -130,6 +143,7 @@ func (tc *testCase) test(t *testing.T, mk MakePair, caps Caps) {
 			name = "from the server"
 		}
 		t.Run(name, func(t *testing.T) {
+			caps.beside(t)
 			if caps.Bubble { // fails by itself when goroutines are left
 				synctest.Test(t, func(t *testing.T) { tc.once(t, mk, caps, aIsClient) })
 			} else {
