@@ -1,16 +1,34 @@
 package h3wt
 
 import (
+	"flag"
+	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/towpath-go/towpath/transport"
 	"github.com/towpath-go/towpath/transport/transporttest"
 )
 
+// TestMain has more tests run beside one another than there are processors,
+// unless -parallel says how many: those that may mostly wait, for real timers.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
 // caps are HTTP/3's: priorities are approximated, datagrams can be lost, the
 // path sets their size, quic-go has its own send buffer and does not tell what
 // it has received, and stream IDs are the connection's.
-var caps = transporttest.Caps{TLS: true, LateReceived: true}
+var caps = transporttest.Caps{TLS: true, LateReceived: true, Parallel: true}
 
 func TestConformanceBubble(t *testing.T) {
 	caps := caps

@@ -19,9 +19,13 @@ import (
 // A blocked CONNECT stream: the peer gives no credit for capsules. Beyond it
 // quic-go keeps a packet's worth.
 func TestBlockedControl(t *testing.T) {
+	const (
+		window = 4 << 10
+		rounds = 300 // of half a window, each of which moves the window: more capsules than a packet holds
+	)
 	blocked := func(name string, test func(t *testing.T, c *rawConn, str *quic.Stream, s transport.Session)) {
 		bubble(t, name, func(t *testing.T) {
-			h, accepted := serveRaw(t, nil, nil)
+			h, accepted := serveRaw(t, &Config{Session: &transport.Config{InitialSessionWindow: window, MaxSessionWindow: window}}, nil)
 			defer h.stop()
 			conf := fullQUIC.Clone()
 			conf.InitialStreamReceiveWindow, conf.MaxStreamReceiveWindow = 100, 100
@@ -30,8 +34,8 @@ func TestBlockedControl(t *testing.T) {
 			// The answer stays unread. Meanwhile the window moves on.
 			str := c.request(connectHeaders(protocolH3))
 			s := <-accepted
-			for range 300 {
-				c.uniStream(varints(uniStreamType, 0), make([]byte, 60<<10)).Close()
+			for range rounds {
+				c.uniStream(varints(uniStreamType, 0), make([]byte, window/2)).Close()
 				v, err := s.AcceptUniStream(context.Background())
 				if err != nil {
 					t.Fatal(err)
@@ -65,7 +69,7 @@ func TestBlockedControl(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if want := uint64(300*60<<10 + transport.DefaultInitialSessionWindow/2); last < want {
+		if want := uint64(rounds*window/2 + window/2); last < want {
 			t.Errorf("the last limit is %d, want at least %d", last, want)
 		}
 		// 1452 bytes of capsules, and one of each kind.

@@ -134,6 +134,7 @@ func onEachPeer(t *testing.T, name string, test func(t *testing.T, c *interop), 
 				what = "without flow control"
 			}
 			t.Run(name+", "+role.name+", "+what, func(t *testing.T) {
+				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					c := role.make(t, cfg)
 					defer c.stop()

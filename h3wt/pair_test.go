@@ -34,7 +34,8 @@ func loopback() *network {
 	}
 }
 
-// linkLatency is the one-way delay of the simulated network.
+// linkLatency is the one-way delay of the simulated network in a bubble. Where
+// it would take real time there is none.
 const linkLatency = 5 * time.Millisecond
 
 // simulated makes a network of two endpoints. It belongs to one bubble.
@@ -43,6 +44,9 @@ func simulated(t testing.TB) *network { return routed(t, &simnet.PerfectRouter{}
 func routed(t testing.TB, router simnet.Router) *network {
 	n := &simnet.Simnet{Router: router}
 	link := simnet.NodeBiDiLinkSettings{Latency: linkLatency}
+	if time.Now().Year() > 2000 { // when all bubbles begin
+		link.Latency = 0
+	}
 	ends := []net.PacketConn{
 		n.NewEndpoint(&net.UDPAddr{IP: net.IPv4(1, 0, 0, 1), Port: 443}, link),
 		n.NewEndpoint(&net.UDPAddr{IP: net.IPv4(1, 0, 0, 2), Port: 5000}, link),

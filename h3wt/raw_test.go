@@ -20,10 +20,14 @@ import (
 // The raw peers write HTTP/3 byte by byte on a QUIC connection, so that they can
 // break every rule. They know just enough QPACK: literals, and status 200.
 
-// bubble runs a test in a synctest bubble of its own.
+// bubble runs a test in a synctest bubble of its own, beside others of the same
+// parent. Hostile tests, which measure the process, have bubbles of another kind.
 func bubble(t *testing.T, name string, test func(t *testing.T)) {
 	t.Helper()
-	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, test)
+	})
 }
 
 func varints(v ...uint64) (b []byte) {
