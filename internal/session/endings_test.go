@@ -327,7 +327,7 @@ func (g *ending) has(side int, id uint64) *stream {
 
 func holdEnding(t *testing.T, program []byte) {
 	synctest.Test(t, func(t *testing.T) {
-		(&ending{world: newWorld(t, program, draft15)}).run()
+		(&ending{world: newWorld(t, program, draft15, false)}).run()
 	})
 }
 

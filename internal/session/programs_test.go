@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 
 	"github.com/towpath-go/towpath/transport"
 )
@@ -24,7 +25,11 @@ func TestRandomPrograms(t *testing.T) {
 }
 
 func runPrograms(t *testing.T, n int, speak tongue) {
-	withPrograms(t, n, 50, 2050, func(program []byte) { newWorld(t, program, speak).run() })
+	withPrograms(t, n, 50, 2050, func(program []byte) { holdWorld(t, program, speak) })
+}
+
+func holdWorld(t *testing.T, program []byte, speak tongue) {
+	synctest.Test(t, func(t *testing.T) { newWorld(t, program, speak, true).run() })
 }
 
 func FuzzPrograms(f *testing.F) {
@@ -35,7 +40,7 @@ func FuzzPrograms(f *testing.F) {
 		if len(program) > 4000 {
 			return
 		}
-		newWorld(t, program, draft15).run()
+		holdWorld(t, program, draft15)
 	})
 }
 

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
+	"github.com/towpath-go/towpath/capsule"
 	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -22,6 +24,8 @@ type world struct {
 	most    int // bytes of one Write, so that a tiny window does not take forever
 	buf     [2 << 10]byte
 	pumped  func(side int, p []byte) // if not nil, is told of each pump
+	ledger  *ledger
+	metered bool // a side has quotas: time counts, and passes
 }
 
 type worldSide struct {
@@ -30,7 +34,6 @@ type worldSide struct {
 	send    []*stream // those that the program has, with a sending part
 	recv    []*stream
 	flow    map[uint64]*flow // what this side sends, by stream
-	grams   map[string]int   // datagrams sent to this side and not received
 }
 
 // A flow is one direction of a stream.
@@ -58,7 +61,9 @@ type tongue struct {
 
 var draft15 = tongue{dialect: transport.DialectDraft15}
 
-func newWorld(t testing.TB, program []byte, speak tongue) *world {
+// newWorld makes a world of what the program begins with. With quotas, which need
+// a bubble, a side may have some.
+func newWorld(t testing.TB, program []byte, speak tongue, quotas bool) *world {
 	w := &world{TB: t, program: program, most: 1 << 20}
 	small := func(n int) int64 {
 		size := []int{1, 3, 100, 1000, 40_000, 300_000}[w.next()%6]
@@ -79,7 +84,11 @@ func newWorld(t testing.TB, program []byte, speak tongue) *world {
 			},
 		}
 		limits[i] = limitsOf(&configs[i])
-		switch w.next() % 4 { // published below what Config allows
+		how := w.next()
+		if quotas && setQuotas(&configs[i], how) {
+			w.metered = true
+		}
+		switch how % 4 { // published below what Config allows
 		case 0:
 			limits[i] = InitialLimits{}
 		case 1:
@@ -88,13 +97,14 @@ func newWorld(t testing.TB, program []byte, speak tongue) *world {
 	}
 	for i := range w.sides {
 		c := &testCarrier{}
-		w.sides[i] = &worldSide{carrier: c, flow: map[uint64]*flow{}, grams: map[string]int{}}
+		w.sides[i] = &worldSide{carrier: c, flow: map[uint64]*flow{}}
 		w.sides[i].s = New(Params{
 			Client: i == 0, Dialect: speak.dialect, Parity: speak.parity, Config: &configs[i], Local: limits[i], Peer: limits[1-i], Carrier: c,
 			Budget: sessionstate.NewBudget(1<<40, nil),
 		})
 	}
 	w.rules = newRules(t, limits, speak)
+	w.ledger = newLedger(w)
 	return w
 }
 
@@ -126,6 +136,7 @@ func (w *world) pump(side, size int) int {
 		w.Fatal("END_STREAM of a session that nobody closed")
 	}
 	w.rules.sent(side, w.buf[:n])
+	w.ledger.checkPace(side)
 	if w.pumped != nil {
 		w.pumped(side, w.buf[:n])
 	}
@@ -150,6 +161,7 @@ func (w *world) open(side int, k kind) {
 		w.Fatal(err)
 	}
 	if st != nil {
+		w.ledger.pages[side].want.StreamsOpened++
 		s.send = append(s.send, st)
 		if k == bidi {
 			s.recv = append(s.recv, st)
@@ -275,7 +287,11 @@ func (w *world) step() {
 			}
 		}
 	case 6:
-		if st := pick(s.send); st != nil && arg%2 == 0 {
+		st := pick(s.send)
+		switch {
+		case arg%2 != 0 && w.metered:
+			w.pass(time.Duration(arg) * time.Millisecond)
+		case arg%2 == 0 && st != nil:
 			f := w.flowOf(side, st.id)
 			due := st.send.state == sendOpen || st.send.state == sendFinDue && st.send.buf.n > 0
 			st.cancelWrite(transport.StreamErrorCode(arg))
@@ -288,7 +304,11 @@ func (w *world) step() {
 			w.read(side, st, 1+arg*arg)
 		}
 	case 9:
-		if st := pick(s.recv); st != nil && arg%4 == 0 {
+		st := pick(s.recv)
+		switch {
+		case arg%4 == 1 && w.metered:
+			w.receiveDatagram(side)
+		case arg%4 == 0 && st != nil:
 			f := w.flowOf(1-side, st.id)
 			first := st.recv.stop == stopNone && (st.recv.state == recvOpen || st.recv.state == recvDataRecvd)
 			st.cancelRead(transport.StreamErrorCode(arg))
@@ -301,17 +321,19 @@ func (w *world) step() {
 	case 11:
 		w.accept(side, uni)
 	case 12:
-		p := bytes.Repeat([]byte{byte(arg)}, arg*arg/3)
-		if err := s.s.SendDatagram(p); err != nil {
-			w.Fatal(err)
-		}
-		w.sides[1-side].grams[string(p)]++
+		w.sendDatagram(side, bytes.Repeat([]byte{byte(arg)}, arg*arg/3))
 	case 13:
 		if st := pick(s.send); st != nil {
 			st.setPriority(transport.Priority{Order: int64(arg)})
 		}
 	default:
-		w.pump(side, 1+(arg*arg)%len(w.buf))
+		size := 1 + (arg*arg)%len(w.buf)
+		if w.metered {
+			// Else the ledger would learn of a datagram only when later bytes of
+			// its header are asked for.
+			size = max(size, capsule.MaxDatagramHeader)
+		}
+		w.pump(side, size)
 	}
 }
 
@@ -320,8 +342,8 @@ func (w *world) run() {
 	for len(w.program) > 0 {
 		w.step()
 	}
-	for progress := true; progress; {
-		progress = false
+	for quiet := 0; quiet < 2; {
+		progress := false
 		for i, s := range w.sides {
 			for w.accept(i, bidi) || w.accept(i, uni) {
 				progress = true
@@ -331,22 +353,21 @@ func (w *world) run() {
 					progress = true
 				}
 			}
-			for {
-				p, err := s.s.tryReceiveDatagram()
-				if err != nil {
-					w.Fatal(err)
-				}
-				if p == nil {
-					break
-				}
+			for w.receiveDatagram(i) {
 				progress = true
-				if s.grams[string(p)]--; s.grams[string(p)] < 0 {
-					w.Fatal("a datagram that was not sent")
-				}
 			}
 			for w.pump(i, len(w.buf)) > 0 {
 				progress = true
 			}
+		}
+		switch {
+		case progress:
+			quiet = 0
+		case !w.metered:
+			quiet = 2
+		default:
+			quiet++
+			w.pass(time.Second) // credit is withheld for no longer at a time
 		}
 	}
 	for i, s := range w.sides {
@@ -361,11 +382,6 @@ func (w *world) run() {
 				w.Fatalf("side %d, stream %d: %d bytes written, %d read", i, id, f.written, f.read)
 			}
 		}
-		for p, n := range s.grams {
-			if n != 0 {
-				w.Fatalf("side %d: %d datagrams of %d bytes were lost", i, n, len(p))
-			}
-		}
 		// What is left are streams that the program did not finish.
 		for id, st := range s.s.streams {
 			if st.send.final() && st.recv.final() {
@@ -376,7 +392,9 @@ func (w *world) run() {
 			w.Fatalf("side %d: %d bytes count as unread, %d are held", i, s.s.window.Unread(), s.s.held)
 		}
 	}
+	w.ledger.check()
 	for _, s := range w.sides {
 		s.s.Lost(errors.New("end of the program"))
 	}
+	w.ledger.check()
 }

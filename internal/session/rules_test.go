@@ -38,6 +38,7 @@ type sender struct {
 	capsules, streamCapsules int
 	drained, closed          bool
 	begun                    bool // the capsule that comes next was begun in an earlier call
+	page                     *page
 }
 
 type sentStream struct {
@@ -187,10 +188,13 @@ func (s *sender) StreamData(p []byte, last bool) error {
 
 func (s *sender) Datagram(size uint64) (bool, error) {
 	s.capsules++
-	return false, nil
+	return s.page.datagram(size), nil
 }
 
-func (s *sender) DatagramData(p []byte, last bool) error { return nil }
+func (s *sender) DatagramData(p []byte, last bool) error {
+	s.page.datagramData(p, last)
+	return nil
+}
 
 func (s *sender) Skipped(t capsule.Type, n uint64) error {
 	return fmt.Errorf("H2-097: a capsule of type %v was sent", t)
