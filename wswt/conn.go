@@ -105,6 +105,7 @@ type conn struct {
 	onEnd   func(*conn)
 	holder  *sessionstate.Holder // of what is held beside the session
 	frames  *frameReader         // of the reader
+	turn    int                  // of the reader: bytes it has read since it let others run
 	writer  frameWriter          // of the writer
 
 	wake     chan struct{} // 1 slot: the writer may have something to do
@@ -120,6 +121,7 @@ type conn struct {
 	writeErr error     // of a write that failed
 	bound    time.Time // from then on nothing is read or written; zero: not closing
 	overdue  bool      // bound has passed, and the peer had not ended the connection
+	late     int       // bytes that came behind a Close frame that the peer is to blame for
 	pongDue  bool
 	pongSize uint8
 	pong     [maxControl]byte // of the newest ping

@@ -39,10 +39,15 @@ func (p *pingState) takeLocked(now time.Time) (payload [pingSize]byte) {
 	return payload
 }
 
-// heard notes that the peer is alive, and measures the round-trip time now and
-// then while data comes in.
-func (c *conn) heard(now time.Time) {
+// heard notes that n bytes came, so that the peer is alive, and measures the
+// round-trip time now and then while data comes in. It reports false if they are
+// more than is taken behind a Close frame.
+func (c *conn) heard(now time.Time, n int) bool {
 	c.mu.Lock()
+	if c.send != sendOpen && blames(c.status) {
+		c.late += n
+	}
+	patient := c.late <= maxLate
 	p := &c.ping
 	p.heard, p.probing = now, false
 	ask := c.send == sendOpen && (p.measured.IsZero() || now.Sub(p.measured) >= rttInterval)
@@ -54,6 +59,7 @@ func (c *conn) heard(now time.Time) {
 	if ask {
 		c.signal()
 	}
+	return patient
 }
 
 // answered takes a pong. One that answers nothing is allowed: RFC 6455 section

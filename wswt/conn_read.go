@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -19,7 +20,14 @@ func (r receiver) Read(p []byte) (int, error) {
 	for {
 		n, err := c.nc.Read(p)
 		if n > 0 {
-			c.heard(time.Now())
+			if !c.heard(time.Now(), n) {
+				c.abandon()
+				return 0, errLate
+			}
+			if c.turn += n; c.turn >= maxTurn {
+				c.turn = 0
+				runtime.Gosched()
+			}
 			return n, nil // an error will come again
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -30,6 +38,18 @@ func (r receiver) Read(p []byte) (int, error) {
 		}
 	}
 }
+
+// maxTurn is how many bytes are read before others may run. A connection on which
+// something has always come already does not wait by itself, and bytes that cost
+// much and bring nothing would have the processor until it is taken away.
+const maxTurn = 64 << 10
+
+// maxLate bounds what is received, and dropped, behind a Close frame that the peer
+// is to blame for: to read that takes its time, but more than this comes only from
+// one that goes on regardless.
+const maxLate = 1 << 20
+
+var errLate = errors.New("wswt: the peer goes on sending behind a Close frame")
 
 // readLoop is the reading goroutine.
 func (c *conn) readLoop() {
@@ -44,13 +64,13 @@ func (c *conn) readLoop() {
 		// What follows cannot be read as frames any more. It is received all the
 		// same, or the connection's end could overtake the Close frame.
 		c.fail(f)
-		c.discard()
+		_, _ = io.Copy(io.Discard, receiver{c})
 		return
 	}
 	if err == nil {
 		// RFC 6455 section 7.1.1: the server closes the connection first.
 		if c.client {
-			c.discard()
+			_, _ = io.Copy(io.Discard, receiver{c})
 		}
 		return
 	}
@@ -66,22 +86,6 @@ func (c *conn) readLoop() {
 	c.lost(err)
 	if !due {
 		c.abandon()
-	}
-}
-
-// discard reads to the end, which is bounded because a Close frame is due or was
-// sent.
-func (c *conn) discard() {
-	var buf [smallBuffer]byte
-	for {
-		n, err := c.nc.Read(buf[:])
-		if n > 0 {
-			continue
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) && c.quiet(time.Now()) == nil {
-			continue // the deadline was not yet that of the closing
-		}
-		return
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -199,7 +200,7 @@ func TestHostileLongMessage(t *testing.T) {
 }
 
 // TestHostileLengths has a peer declare what it never sends, or breaks a rule, and
-// then send on whatever the Close frame says.
+// then send on whatever the Close frame says, until no more is received.
 func TestHostileLengths(t *testing.T) {
 	long := func(n uint64) func(p *rawPeer) []byte {
 		return func(p *rawPeer) []byte { return p.longLength(n, 8)[:14] }
@@ -253,11 +254,13 @@ func TestHostileLengths(t *testing.T) {
 						_, _ = io.Copy(io.Discard, p.nc)
 					}()
 					p.raw(frame)
-					for i := range 64 { // 4 MiB
+					synctest.Wait()
+					began := time.Now()
+					for n := 0; n < maxLate; n += len(rest) {
 						if _, err := p.nc.Write(rest); err != nil {
-							t.Fatalf("after %d KiB: %v", i*64, err)
+							t.Fatalf("after %d KiB: %v", n>>10, err)
 						}
-						if i == 32 {
+						if n == maxLate/2 {
 							m.Sample()
 						}
 					}
@@ -267,8 +270,19 @@ func TestHostileLengths(t *testing.T) {
 					if cause == nil {
 						t.Error("the session goes on")
 					}
-					p.nc.CloseWrite()
+					select {
+					case <-p.c.done:
+						t.Errorf("the connection ended within %d bytes behind the Close frame", maxLate)
+					default:
+					}
+					p.raw(rest[:1]) // the byte too many
 					<-p.c.done
+					if d := time.Since(began); d != 0 {
+						t.Errorf("the connection ended after %v", d)
+					}
+					if _, err := p.nc.Write(rest); err == nil {
+						t.Error("it takes still more")
+					}
 					p.nc.Close()
 					<-over
 					p.wantGone()

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gobwas/ws"
 
+	"github.com/towpath-go/towpath/capsule"
 	"github.com/towpath-go/towpath/internal/memconn"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -193,6 +195,60 @@ func TestTLSWrites(t *testing.T) {
 					t.Errorf("everything had ended after %v", d)
 				}
 			})
+		})
+	}
+}
+
+// TestLate is about what is received behind a Close frame: of a peer that is to
+// blame for it no more than maxLate bytes.
+func TestLate(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		cause func(p *rawPeer) // may start a goroutine, which ends with the connection
+		bound bool
+	}{
+		{"a rule of frames", func(p *rawPeer) { p.write(ws.OpText, true, nil) }, true},
+		{"a rule of capsules", func(p *rawPeer) { p.binary([]byte{0x68, 0x43, 1, 0}) }, true}, // WT_CLOSE_SESSION, too short
+		{"a limit", func(p *rawPeer) {
+			for range 2 * floodBurst {
+				p.write(ws.OpPong, true, nil)
+			}
+		}, true},
+		{"nothing, for this side closes", func(p *rawPeer) { go p.s.CloseWithError(1, "") }, false},
+		{"nothing, for the server goes", func(p *rawPeer) { go p.srv.Close() }, false},
+	} {
+		eachSide(t, "behind a Close frame for "+tt.name, nil, func(t *testing.T, p *rawPeer) {
+			go io.Copy(io.Discard, p.nc) // ends with the connection
+			tt.cause(p)
+			synctest.Wait()
+			p.c.mu.Lock()
+			left := maxLate - p.c.late
+			p.c.mu.Unlock()
+			start := time.Now()
+			chunk := p.encode(ws.OpBinary, true, capsule.AppendVarint(capsule.AppendVarint(nil, uint64(capsule.TypePadding)), 0))
+			chunk = slices.Repeat(chunk, 1000)
+			for ; left > 0; left -= len(chunk) {
+				p.raw(chunk[:min(left, len(chunk))])
+			}
+			synctest.Wait()
+			select {
+			case <-p.c.done:
+				t.Fatal("the connection ended within the bound")
+			default:
+			}
+			p.raw([]byte{0})
+			synctest.Wait()
+			if !tt.bound {
+				for range maxLate / len(chunk) {
+					p.raw(chunk)
+				}
+			}
+			<-p.c.done
+			if d := time.Since(start); d != 0 && tt.bound {
+				t.Errorf("the connection ended after %v", d)
+			} else if d == 0 && !tt.bound {
+				t.Errorf("the connection ended at once")
+			}
 		})
 	}
 }

@@ -87,6 +87,17 @@ func violationStatus(v transport.Violation, limit transport.Limit) ws.StatusCode
 	return ws.StatusProtocolError
 }
 
+// blames reports whether a Close frame with a status says that the peer did
+// something that it must not.
+func blames(s ws.StatusCode) bool {
+	switch s {
+	case ws.StatusProtocolError, ws.StatusUnsupportedData, ws.StatusInvalidFramePayloadData,
+		ws.StatusPolicyViolation, ws.StatusMessageTooBig:
+		return true
+	}
+	return false
+}
+
 // A fault is a rule of RFC 6455 or of the subprotocol that the peer broke.
 type fault struct {
 	status ws.StatusCode

@@ -86,7 +86,7 @@ var limitRows = []limitRow{
 		"a peer that reads nothing holds what was written for it"},
 	{transport.LimitCloseTime, seconds(transport.DefaultCloseTimeout),
 		"`transport.Config.CloseTimeout`",
-		"the WebSocket's connection is closed",
+		"the WebSocket's connection is closed; behind a Close frame that blames the peer also after 1 MiB that it goes on sending",
 		"a Close frame that is never answered"},
 	{transport.LimitPingTime, fmt.Sprintf("asked after %s, answered within %s", seconds(wswt.DefaultKeepAlive), seconds(wswt.DefaultPingTimeout)),
 		"`KeepAlive`, `PingTimeout` of `h2wt.Config` and `wswt.Config`; QUIC: `quic.Config.MaxIdleTimeout`, 30 s",
