@@ -1,6 +1,7 @@
 package negotiate
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"sync"
@@ -45,6 +46,15 @@ func (l *connLeg) request(ctx context.Context) (transport.Session, error) {
 		l.closing.Store(true)
 	}
 	return s, proxyAnswer(err)
+}
+
+// closeTimeout bounds the close of the job's session.
+func (j *job) closeTimeout() time.Duration { return j.opts.Config.WithDefaults().CloseTimeout }
+
+// departure bounds the time from a session's end over HTTP/3 to the connection's:
+// the close may take the CloseTimeout, and so may what was finished.
+func (j *job) departure() time.Duration {
+	return 2 * cmp.Or(j.opts.Config, j.h3Config().Session).WithDefaults().CloseTimeout
 }
 
 // proxyAnswer makes a 407 what it is: something between here and the server.
@@ -134,8 +144,11 @@ func (l *connLeg) probation() time.Duration {
 
 func (l *connLeg) discard() {
 	if l.closing.Load() {
-		// Nobody waits for it.
-		time.AfterFunc(l.job.opts.Config.WithDefaults().CloseTimeout, func() { _ = l.conn.Close() })
+		// Nobody waits for it but the Dialer's Close.
+		if l.quic != nil {
+			l.job.d.leaves.add(l.conn, l.quic.Context(), l.job.departure())
+		}
+		time.AfterFunc(l.job.closeTimeout(), func() { _ = l.conn.Close() })
 		return
 	}
 	_ = l.conn.Close()

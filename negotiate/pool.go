@@ -62,6 +62,7 @@ func (p *pool) dial(ctx context.Context, j *job) (s transport.Session, used bool
 	a.Outcome = Won
 	j.report.Attempts, j.report.Winner, j.report.Reused = []Attempt{a}, c.proto, true
 	p.releaseAfter(c, s)
+	j.d.leaves.carries(c.conn, s, j.departure())
 	return s, true, nil
 }
 
@@ -130,6 +131,8 @@ func (j *job) adopt(s transport.Session, l leg) {
 			rtt, _ := c.conn.RTT()
 			j.works(rtt)
 		}
+		j.d.leaves.add(c.conn, c.quic.Context(), j.departure())
+		j.d.leaves.carries(c.conn, s, j.departure())
 		startProbation(j, c, s)
 	}
 	if j.d.Pool {

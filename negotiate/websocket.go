@@ -126,7 +126,7 @@ func (l *wsLeg) discard() {
 	}
 	if l.closing.Load() {
 		// The server is still to be told why; nobody waits for it.
-		time.AfterFunc(l.job.opts.Config.WithDefaults().CloseTimeout, end)
+		time.AfterFunc(l.job.closeTimeout(), end)
 		return
 	}
 	end()

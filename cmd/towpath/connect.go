@@ -52,7 +52,7 @@ func (c *connectCmd) Run(ctx context.Context, io streams) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer d.Close() // waits, so that the server does not count us until its idle timeout
 	d.Timeout = c.Timeout
 	log, err := openQlog(c.Qlog, io)
 	if err != nil {

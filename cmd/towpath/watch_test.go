@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/towpath-go/towpath/transport"
 )
@@ -61,6 +62,37 @@ func TestServeMetrics(t *testing.T) {
 	}
 	if resp, err := http.Get(strings.TrimSuffix(at, "metrics")); err != nil || resp.StatusCode != 404 {
 		t.Errorf("another path: %v, %v", resp, err)
+	}
+}
+
+// Once a client is gone the server does not count it any more, although nobody
+// tells it of a process that exits, on UDP.
+func TestConnectLeavesTheCount(t *testing.T) {
+	s := start(t, "--metrics", "127.0.0.1:0")
+	at := s.line(t, "metrics ")
+	const sample = `towpath_connections_open{transport="h3",side="server"} `
+	for _, args := range [][]string{{}, {"--uni", "--wait", "0s"}} {
+		if o := invoke(t, "x", append(append([]string{"connect", "--transport", "h3", "--cert-hash", s.hash}, args...), s.url("/echo"))...); o.status != 0 {
+			t.Fatalf("%v: %+v", args, o)
+		}
+		// What the client sent last is at the server, which may still read it.
+		for deadline := time.Now().Add(15 * time.Second); ; {
+			resp, err := http.Get(at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || !strings.Contains(string(body), sample) {
+				t.Fatalf("%v, no sample of the count in\n%s", err, body)
+			}
+			if strings.Contains(string(body), sample+"0\n") {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%v: the client is in the count 15 s after its end, half of the idle timeout", args)
+			}
+		}
 	}
 }
 
