@@ -382,7 +382,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOpti
 		return fail(http.StatusInternalServerError, err)
 	}
 	if !handshake.OriginAllowed(r, opts) {
-		return fail(http.StatusForbidden, errors.New("the request's origin is not allowed"))
+		return fail(http.StatusForbidden, fmt.Errorf("the request's origin is not allowed: %q", r.Header["Origin"]))
 	}
 	offers, format := q.c.offers(r.Header)
 	protocol := handshake.SelectProtocol(offers, opts.Protocols)

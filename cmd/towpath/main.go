@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -92,7 +93,7 @@ func run(ctx context.Context, args []string, io streams) (status int) {
 	}
 	k, err := parser.Parse(args)
 	if err != nil {
-		return fail(io.err, usageError{withHint(err, args)})
+		return fail(io.err, usageError{withHint(missingValue(err), args)})
 	}
 	return fail(io.err, k.Run())
 }
@@ -108,6 +109,30 @@ func fail(w io.Writer, err error) int {
 		return exitUsage
 	}
 	return exitFailure
+}
+
+// noValue is how kong says that the value of a flag is not there: the arguments
+// end, or another flag follows.
+var noValue = regexp.MustCompile(`^--([a-z-]+): (?:expected .* value but got "(.*)" \((?:<EOL>|short flag|long flag)\)|missing value, expecting )`)
+
+// missingValue makes one clear sentence of it; other errors stay as they are.
+func missingValue(err error) error {
+	m := noValue.FindStringSubmatch(err.Error())
+	if m == nil {
+		return err
+	}
+	value := "VALUE"
+	if parse, ok := errors.AsType[*kong.ParseError](err); ok {
+		for _, f := range parse.Context.Flags() {
+			if f.Name == m[1] && f.PlaceHolder != "" {
+				value = f.PlaceHolder
+			}
+		}
+	}
+	if next := m[2]; strings.HasPrefix(next, "-") {
+		return fmt.Errorf("--%s has no value before %s: write --%[1]s=%[3]s", m[1], next, value)
+	}
+	return fmt.Errorf("--%s has no value: write --%[1]s=%[2]s", m[1], value)
 }
 
 // withHint says where the right usage is described.

@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -219,6 +218,13 @@ func TestUsage(t *testing.T) {
 		{"connect --qlog " + text + " https://127.0.0.1:1/", 1, "--qlog: no files can be made in"},
 		{"connect --ca /does/not/exist https://127.0.0.1:1/", 1, "no file /does/not/exist"},
 		{"connect --ca " + text + " https://127.0.0.1:1/", 1, "no PEM certificate"},
+		{"connect --origin", 2, "--origin has no value: write --origin=ORIGIN (see towpath connect --help)"},
+		{"connect --origin --uni https://example.com/", 2, "--origin has no value before --uni: write --origin=ORIGIN (see"},
+		{"connect https://example.com/ --timeout", 2, "--timeout has no value: write --timeout=TIME (see"},
+		{"connect --timeout -5s https://example.com/", 2, "--timeout has no value before -5s: write --timeout=TIME (see"},
+		{"connect --protocol", 2, "--protocol has no value: write --protocol=NAME (see"},
+		{"serve --max-sessions", 2, "--max-sessions has no value: write --max-sessions="},
+		{"serve --protocol --metrics 127.0.0.1:0", 2, "--protocol has no value"},
 		{"connect https://127.0.0.1:1/", 1, "no way to 127.0.0.1:1 is open"},
 	} {
 		t.Run(strings.NewReplacer(cert.cert, "CERT", cert.key, "KEY", text, "TEXT", taken.Addr().String(), "TAKEN", "/", "|").Replace(c.args), func(t *testing.T) {
@@ -409,26 +415,46 @@ func TestServeOrigins(t *testing.T) {
 	}
 }
 
-// TestServeLogsRefusals shows that -v tells why a client got its 403, which the
-// client cannot know.
+// TestServeLogsRefusals shows that -v tells once why a client got its 403, which
+// the client cannot know.
 func TestServeLogsRefusals(t *testing.T) {
-	h, err := newResources("", nil)
+	cmd := command(t, "serve", "--addr", "127.0.0.1:0", "-v")
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log bytes.Buffer
-	h.logger = verboseLogger(&log, true)
-	r := httptest.NewRequest(http.MethodGet, "https://127.0.0.1/echo", nil)
-	for name, value := range map[string]string{
-		"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Protocol": "towpath.capsule.v1",
-		"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": "https://page.example",
-	} {
-		r.Header.Set(name, value)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
 	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	if w.Code != http.StatusForbidden || !strings.Contains(log.String(), "session refused") || !strings.Contains(log.String(), "https://page.example") {
-		t.Errorf("status %d, log %q", w.Code, log.String())
+	s := newServed(t, cmd, out)
+	ways := []string{"h3", "h2", "ws"}
+	for _, way := range ways {
+		o := invoke(t, "", "connect", "--transport", way, "--origin", "https://page.example", "--cert-hash", s.hash, s.url("/echo"))
+		if o.status != 1 || !strings.Contains(o.err, "403") {
+			t.Errorf("%s: %+v", way, o)
+		}
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("serve: %v", err)
+	}
+	for _, way := range ways {
+		var lines []string
+		for line := range strings.Lines(log.String()) {
+			if strings.Contains(line, `msg="session refused"`) && strings.Contains(line, "transport="+way+" ") {
+				lines = append(lines, line)
+			}
+		}
+		if len(lines) != 1 || !strings.Contains(lines[0], "status=403") || !strings.Contains(lines[0], "https://page.example") {
+			t.Errorf("%s: %q", way, lines)
+		}
+	}
+	if n := strings.Count(log.String(), "session refused"); n != len(ways) {
+		t.Errorf("%d lines for %d refusals:\n%s", n, len(ways), log.String())
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -22,7 +21,6 @@ type resources struct {
 	upgrade transport.UpgradeOptions
 	static  http.Handler // nil: 404, but for the page
 	page    *page        // nil: none
-	logger  *slog.Logger // nil: silence
 	open    atomic.Int64 // sessions
 }
 
@@ -84,10 +82,7 @@ func (h *resources) session(w http.ResponseWriter, r *http.Request, badQuery err
 		return
 	}
 	s, err := negotiate.Upgrade(w, r, &h.upgrade)
-	if err != nil { // the status is written
-		if h.logger != nil {
-			h.logger.Info("session refused", "remote", r.RemoteAddr, "error", err)
-		}
+	if err != nil { // the status is written, and the server's Logger was told
 		return
 	}
 	h.open.Add(1)

@@ -126,7 +126,6 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 		MaxConnectionsPerAddress: max(int(c.MaxSessionsPerAddress), h2wt.DefaultMaxConnectionsPerAddress),
 		Logger:                   verboseLogger(io.err, c.Verbose),
 	}
-	h.logger = srv.Logger
 	srv.Config = &transport.Config{Logger: srv.Logger}
 	log, err := openQlog(c.Qlog, io)
 	if err != nil {
