@@ -14,7 +14,9 @@ import (
 // negotiate.Server; a negative one switches the limit off.
 type ConnectionLimits struct {
 	// MaxConnections bounds the connections that are open at once, those included
-	// whose TLS handshake has not ended. Default 10,000; negative: none.
+	// whose TLS handshake has not ended. Default 10,000; negative: none, and
+	// then the next two limits know 4,096 addresses at a time: those beyond share
+	// the quota of one.
 	MaxConnections int
 	// MaxConnectionsPerAddress bounds those of one client address (an IPv6 /64).
 	// Default 2,000, since a school, a company or a whole mobile network may be

@@ -72,7 +72,9 @@ type Server struct {
 	// which the client sees as a reset; QUIC ones are answered CONNECTION_REFUSED.
 	// A QUIC client counts once its address is verified; until then
 	// h3wt.Config.UnverifiedHandshakes bounds them. A TCP connection whose handshake
-	// is not done holds 64 KiB at most. Default 10,000; negative: none.
+	// is not done holds 64 KiB at most. Default 10,000; negative: none, and then
+	// the next two limits know 4,096 addresses at a time: those beyond share the
+	// quota of one.
 	MaxConnections int
 	// MaxConnectionsPerAddress bounds those of one client address (an IPv6 /64).
 	// Default 2,000, since a school, a company or a whole mobile network may be
@@ -88,7 +90,8 @@ type Server struct {
 	// 429 with Retry-After, as are those beyond the next two limits, and none that
 	// is open is ended for a new one. A session counts where the Handler has a
 	// request whose context comes from the original's. It replaces the
-	// WS.MaxSessions that is not set. Default 20,000; negative: none.
+	// WS.MaxSessions that is not set. Default 20,000; negative: none, with the
+	// same effect on the next two as for connections.
 	MaxSessions int
 	// MaxSessionsPerAddress bounds those of one client address (an IPv6 /64).
 	// Default 4,000; negative: none.

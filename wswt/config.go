@@ -28,8 +28,9 @@ type Config struct {
 	// below 64 KiB, which the subprotocol has every receiver take.
 	MaxMessageSize int64
 	// MaxSessions bounds the sessions of a Server, those being accepted
-	// included; another one is answered 429. Default 10,000; negative: none.
-	// Server only.
+	// included; another one is answered 429. Default 10,000; negative: none, and
+	// then the next two limits know 4,096 addresses at a time: those beyond share
+	// the quota of one. Server only.
 	MaxSessions int
 	// MaxSessionsPerAddress bounds the sessions that one client address has at
 	// the same time, those being accepted included; SessionRate bounds those that

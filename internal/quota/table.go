@@ -23,7 +23,8 @@ type Limits struct {
 	Rate, Burst int
 	// Clients bounds the clients that are known: 0 means [DefaultClients], or
 	// twice Open if that is more, so that there is room for everybody who has
-	// something open.
+	// something open. Those for whom there is no room share one entry: without
+	// Open they may be refused for what others of them have.
 	Clients int
 }
 
