@@ -82,5 +82,6 @@ func TestConformanceLoopback(t *testing.T) {
 		SendBuffer:             true,
 		DenseStreamIDs:         true,
 		TLS:                    true,
+		Parallel:               true,
 	})
 }

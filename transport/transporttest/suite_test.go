@@ -20,7 +20,7 @@ func TestReference(t *testing.T) { TestSession(t, refMakePair(), refCaps) }
 // TestReferenceInRealTime runs the suite as it runs over real sockets.
 func TestReferenceInRealTime(t *testing.T) {
 	caps := refCaps
-	caps.Bubble, caps.ExactPriority, caps.Unpaced = false, false, true
+	caps.Bubble, caps.ExactPriority, caps.Unpaced, caps.Parallel = false, false, true, true
 	TestSession(t, refMakePair(), caps)
 }
 
@@ -126,6 +126,7 @@ func TestFaultsAreFound(t *testing.T) {
 		"stalls of calls":          "rates/limit_on_streams",
 	} {
 		t.Run(fault, func(t *testing.T) {
+			t.Parallel() // most of the time of a process that fails is the race detector's wait at its end
 			cmd := exec.Command(self, "-test.run=^TestFaulty$/"+where, "-test.timeout=60s")
 			cmd.Env = append(os.Environ(), faultVariable+"="+fault)
 			out, err := cmd.CombinedOutput()
