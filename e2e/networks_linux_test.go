@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +41,12 @@ type sentReport struct {
 	Sent []delivery.Sent
 	End  delivery.End
 	Took time.Duration
+}
+
+// A stuckReport says what became of a Write that could not end.
+type stuckReport struct {
+	Err             string
+	Exceeded, Alive bool
 }
 
 var (
@@ -80,6 +87,28 @@ var (
 		var r sentReport
 		r.Sent, r.End = d.Records()
 		r.Took = time.Since(start)
+		return r, nil
+	})
+
+	// stuck writes more than any window allows to a stream of the client's session.
+	stuck = netns.Register("haul.stuck", func(ctx context.Context, _ struct{}) (r stuckReport, err error) {
+		client.mu.Lock()
+		s := client.session
+		client.mu.Unlock()
+		if s == nil {
+			return r, errors.New("there is no session")
+		}
+		st, err := s.OpenUniStream(ctx)
+		if err != nil {
+			return r, err
+		}
+		if err := st.SetWriteDeadline(time.Now().Add(2 * time.Second)); err != nil {
+			return r, err
+		}
+		_, err = st.Write(make([]byte, 32<<20))
+		r.Err, r.Exceeded = fmt.Sprint(err), errors.Is(err, os.ErrDeadlineExceeded)
+		r.Alive = context.Cause(s.Context()) == nil
+		st.CancelWrite(0)
 		return r, nil
 	})
 
@@ -194,6 +223,47 @@ func TestMTUBelow1228(t *testing.T) {
 			r := s.want("h2", dialArgs{URL: labURL(netns.ServerName4)})
 			if started := r.attempt(t, "h2 tcp").Started; started < halfHeadStart {
 				t.Errorf("TCP started after %v, before half the head start", started)
+			}
+			if s.Dropped(t) == 0 {
+				t.Error("no packet was dropped")
+			}
+		})
+	}
+}
+
+// TestMTUFalls has a path that gets narrower than the packets of a session that
+// runs on it, and does not say so.
+func TestMTUFalls(t *testing.T) {
+	narrowed := func(t *testing.T, protocol, layer4 string) *site {
+		s := newSite(t, netns.Topology{}, "", false)
+		s.dialHaul(protocol)
+		haul.Call(t, s.Client, haulArgs{Streams: 4, Bytes: 500_000}) // QUIC finds the packets' size
+		landed.Call(t, s.Server, 4)
+		s.Filter(t, "meta l4proto "+layer4+" meta length > 1300 counter name dropped drop")
+		return s
+	}
+	t.Run("h3", func(t *testing.T) {
+		s := narrowed(t, "h3", "udp")
+		r := stuck.Call(t, s.Client, struct{}{})
+		if !r.Exceeded || !r.Alive {
+			t.Errorf("Write: %q, the session lives: %t; want its deadline, and a session that small packets keep", r.Err, r.Alive)
+		}
+		if s.Dropped(t) == 0 {
+			t.Error("no packet was dropped")
+		}
+		s.wantLanded(4)
+	})
+	for _, protocol := range []string{"h2", "ws"} {
+		t.Run(protocol, func(t *testing.T) {
+			s := narrowed(t, protocol, "tcp")
+			haul.Call(t, s.Client, haulArgs{Streams: 1, Bytes: 50_000})
+			r := endHaul.Call(t, s.Client, struct{}{})
+			if r.End.Told != transport.ErrUnconfirmed.Error() || r.Took > 5*time.Second {
+				t.Errorf("CloseWithError said %q after %v", r.End.Told, r.Took)
+			}
+			j := delivery.Judge(r.Sent, r.End, landed.Call(t, s.Server, 4))
+			if j.Check(t, "closed"); j.Count(delivery.Delivered) != 4 || j.Count(delivery.ReportedLost) != 1 {
+				t.Errorf("%v", j)
 			}
 			if s.Dropped(t) == 0 {
 				t.Error("no packet was dropped")

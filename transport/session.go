@@ -18,6 +18,13 @@ import (
 // Once the session has ended, every method returns the [*SessionError] that
 // ended it, as does [context.Cause] of [Session.Context]. Only streams whose
 // end had arrived before stay readable.
+//
+// What arrived and was not read holds credit, the stream's and the session's.
+// One stream that nobody reads can hold all that [Config.InitialSessionWindow]
+// allows: then the peer can send on no other stream either, until the application
+// reads that one or calls CancelRead, which gives the credit back. So read every
+// stream that was accepted, accept all that come, and cancel those that are
+// not wanted. Datagrams and control need no such credit.
 type Session interface {
 	// OpenStream opens a bidirectional stream. It waits while the peer's limit
 	// on streams is reached. With a context that has already ended and no

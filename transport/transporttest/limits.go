@@ -76,6 +76,32 @@ var limitCases = append([]testCase{
 				}
 			}
 		}},
+	{name: "H2-126 H2-153 an unread stream holds the session's credit until it is read or cancelled",
+		b: transport.Config{InitialSessionWindow: credit, MaxSessionWindow: credit}, skip: needsLimits,
+		run: func(e *env) {
+			p, q := pattern(4, 2<<20), pattern(5, 1<<20)
+			for _, cancel := range []bool{true, false} {
+				x, y := e.uniPair()
+				z, w := e.uniPair()
+				n := e.fill(x, p)
+				written := asyncWrite(e, z, q)
+				read := async(e, func() content {
+					got := make([]byte, len(q))
+					_, err := io.ReadFull(w, got)
+					return content{got, err}
+				})
+				stillWaiting(e, written, "an unread stream holds the session's window")
+				if cancel {
+					y.CancelRead(1)
+				} else {
+					e.wantBytes(y, p[:n])
+				}
+				e.wantContent(<-read, q)
+				if r := <-written; r.err != nil {
+					e.Fatalf("Write: %v", r.err)
+				}
+			}
+		}},
 	{name: "H2-126 H2-153 discarded data returns the session's credit",
 		b: transport.Config{InitialSessionWindow: credit, MaxSessionWindow: credit},
 		run: func(e *env) {
