@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -19,8 +20,15 @@ type reader struct {
 	fr    *http2.Framer
 	dec   *hpack.Decoder
 	block headerBlock
+	turn  int  // bytes of frames since others had the processor
 	inRun bool // between HEADERS without END_HEADERS and the end of the block
 }
+
+// readTurn is how many bytes of frames are read before other goroutines have the
+// processor. A peer that always has more to send would keep it until it is taken
+// away, which takes the runtime 10 ms and more: as long for each such peer as the
+// others wait.
+const readTurn = 64 << 10
 
 func (r *reader) init(c *Conn) {
 	r.br = newBufferedReader(c.nc)
@@ -48,6 +56,10 @@ func (c *Conn) read() error {
 	for first := true; ; first = false {
 		if err := c.readFrame(first); err != nil {
 			return err
+		}
+		if c.r.turn >= readTurn {
+			c.r.turn = 0
+			runtime.Gosched()
 		}
 	}
 }
@@ -80,6 +92,7 @@ func (c *Conn) readFrame(first bool) error {
 	if err != nil {
 		return c.framerError(err, fh)
 	}
+	c.r.turn += frameHeaderLen + int(fh.Length)
 	if first && (fh.Type != http2.FrameSettings || fh.Flags.Has(http2.FlagSettingsAck)) {
 		return connError(http2.ErrCodeProtocol, "first frame is not SETTINGS")
 	}
