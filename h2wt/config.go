@@ -94,8 +94,9 @@ type Config struct {
 	// PING, SETTINGS, PRIORITY, PRIORITY_UPDATE, frames of unknown type and on
 	// closed streams, interim responses, window updates beyond those that the
 	// data sent pays for (two for each frame and one for every 512 bytes), and
-	// DATA frames of less than 64 bytes that a small window forced. More end the
-	// connection with ENHANCE_YOUR_CALM. Default 330 a second, burst 10,000;
+	// DATA frames of less than 64 bytes that a small window forced. A header list
+	// over the limits counts as 32. More end the connection with
+	// ENHANCE_YOUR_CALM. Default 330 a second, burst 10,000;
 	// negative PerSecond: no limit.
 	Glitches transport.Rate
 

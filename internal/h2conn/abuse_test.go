@@ -336,6 +336,16 @@ func TestNoProgress(t *testing.T) {
 			}
 			s.WriteData(1, false, "")
 		}, 50},
+		// Each counts as 32.
+		{"DS-12 header lists over the limit", func(s *server, i int) {
+			s.WriteBytes(frame(nil, http2.FrameHeaders, endHeaders|endStream, uint32(2*i+3), bombBlock(1000)))
+		}, 2},
+		{"DS-12 trailers over the limit on a closed stream", func(s *server, i int) {
+			if i == 0 {
+				s.stream(1).st.Reset(http2.ErrCodeCancel)
+			}
+			s.WriteBytes(frame(nil, http2.FrameHeaders, endHeaders|endStream, 1, bombBlock(1000)))
+		}, 2},
 	}
 	for _, tt := range frames {
 		t.Run(tt.name, func(t *testing.T) {

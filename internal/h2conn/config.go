@@ -117,7 +117,8 @@ type Config struct {
 	Resets Rate
 	// Glitches pays for frames without progress: empty DATA and CONTINUATION,
 	// PING, SETTINGS, PRIORITY, PRIORITY_UPDATE, unknown types, frames on closed
-	// streams, small window updates. Default burst 10000, 330/s.
+	// streams, small window updates; a header list over the limits counts as 32.
+	// Default burst 10000, 330/s.
 	Glitches Rate
 	// MaxQueuedControl bounds the frames waiting to be written that the peer
 	// caused: SETTINGS and PING acknowledgements and RST_STREAM. Default 1000.

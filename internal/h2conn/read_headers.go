@@ -26,6 +26,11 @@ type headerBlock struct {
 	tooLarge  bool   // the list is over a limit; decoding goes on without it
 }
 
+// tooLargeGlitches is what a header list over the limits is charged: it is decoded
+// to its end for the table's sake, which is as much work as that many frames
+// without use.
+const tooLargeGlitches = 32
+
 func (b *headerBlock) init(cfg *Config, dec *hpack.Decoder) { b.cfg, b.dec = cfg, dec }
 
 func (b *headerBlock) begin(id uint32, endStream bool, local Settings) {
@@ -140,6 +145,9 @@ func (c *Conn) headersEnd(selfDependent bool) error {
 		return connError(http2.ErrCodeCompression, "%v", err)
 	}
 	c.mu.Lock()
+	if b.tooLarge {
+		c.glitchLocked(tooLargeGlitches)
+	}
 	s, idle := c.streams[b.id], c.idleLocked(b.id)
 	if s == nil && !idle {
 		// Decoded for the table's sake; otherwise a late frame.
@@ -270,7 +278,6 @@ func (c *Conn) request(s *Stream, b *headerBlock) error {
 func (c *Conn) answerTooLarge(s *Stream) error {
 	c.mu.Lock()
 	defer c.unlock()
-	c.glitchLocked(1)
 	s.done = true
 	c.queueHeadersLocked(&headersOut{st: s, end: true,
 		fields: []hpack.HeaderField{{Name: ":status", Value: "431"}}})
