@@ -158,6 +158,7 @@ func FuzzSession(f *testing.F) {
 			}
 			p.nc.CloseWrite()
 			<-p.c.done
+			synctest.Wait() // for calls that the end interrupts
 			end, ok := errors.AsType[*transport.SessionError](context.Cause(p.s.Context()))
 			if !ok {
 				t.Fatalf("ended with %v", context.Cause(p.s.Context()))
@@ -181,6 +182,8 @@ func accept(s transport.Session) {
 			}
 			go func() {
 				_, _ = io.Copy(x, x) // ends with the session
+				// What came whole stays readable, and counted, after the end.
+				x.CancelRead(0)
 				x.Close()
 			}()
 		}
