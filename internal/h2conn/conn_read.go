@@ -30,6 +30,10 @@ type reader struct {
 // others wait.
 const readTurn = 64 << 10
 
+// headersWork is what a header list counts for on top of its bytes: to decode it,
+// and to begin or to refuse a request, takes about as long as to read so many.
+const headersWork = 1 << 10
+
 func (r *reader) init(c *Conn) {
 	r.br = newBufferedReader(c.nc)
 	r.fr = http2.NewFramer(nil, r.br)
@@ -93,6 +97,9 @@ func (c *Conn) readFrame(first bool) error {
 		return c.framerError(err, fh)
 	}
 	c.r.turn += frameHeaderLen + int(fh.Length)
+	if fh.Type == http2.FrameHeaders {
+		c.r.turn += headersWork
+	}
 	if first && (fh.Type != http2.FrameSettings || fh.Flags.Has(http2.FlagSettingsAck)) {
 		return connError(http2.ErrCodeProtocol, "first frame is not SETTINGS")
 	}

@@ -99,7 +99,7 @@ var limitRows = []limitRow{
 	{transport.LimitFrames, rate(h2conn.DefaultGlitches.PerSecond, h2conn.DefaultGlitches.Burst),
 		"`h2wt.Config.Glitches`",
 		"ENHANCE_YOUR_CALM on the connection",
-		"empty DATA and CONTINUATION, PING, SETTINGS, PRIORITY, unknown types, small window updates"},
+		"empty DATA and CONTINUATION, PING, SETTINGS, PRIORITY, unknown types, small window updates; a header list over the limits counts as 32"},
 	{transport.LimitFrameSize, fmt.Sprintf("16 KiB a frame, %d entries of SETTINGS", h2conn.DefaultMaxSettings),
 		"fixed",
 		"FRAME_SIZE_ERROR or ENHANCE_YOUR_CALM on the connection",
