@@ -53,8 +53,9 @@ func TestNetworksDocument(t *testing.T) {
 			network = id
 		}
 		found := named.FindAllStringSubmatch(cells[len(cells)-2], -1)
-		if !slices.ContainsFunc(found, func(m []string) bool { return m[1] == "" && m[2] == "TestNetwork"+network }) {
-			t.Errorf("a row of %s does not name TestNetwork%s: %s", network, network, line)
+		// What virtual time cannot show stands in a row that a kernel's test shows.
+		if !slices.ContainsFunc(found, func(m []string) bool { return m[1] != "" || m[2] == "TestNetwork"+network }) {
+			t.Errorf("a row of %s names neither TestNetwork%s nor a test of e2e: %s", network, network, line)
 		}
 		for _, m := range found {
 			tests := here
