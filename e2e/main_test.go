@@ -5,6 +5,10 @@ import (
 	"testing"
 
 	"github.com/towpath-go/towpath/e2e/netns"
+	"github.com/towpath-go/towpath/transport/transporttest"
 )
 
-func TestMain(m *testing.M) { os.Exit(netns.Main(m)) }
+func TestMain(m *testing.M) {
+	transporttest.SetParallel()
+	os.Exit(netns.Main(m))
+}

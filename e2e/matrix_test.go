@@ -21,13 +21,13 @@ import (
 // Each way's Caps: what the suite may expect of it over real sockets.
 var (
 	h2Caps = transporttest.Caps{
-		ReliableDatagrams: true, ConfiguredDatagramSize: true, SendBuffer: true, DenseStreamIDs: true, TLS: true,
+		ReliableDatagrams: true, ConfiguredDatagramSize: true, SendBuffer: true, DenseStreamIDs: true, TLS: true, Parallel: true,
 	}
 	wsCaps = transporttest.Caps{
-		ReliableDatagrams: true, ConfiguredDatagramSize: true, SendBuffer: true, DenseStreamIDs: true, TLS: true,
+		ReliableDatagrams: true, ConfiguredDatagramSize: true, SendBuffer: true, DenseStreamIDs: true, TLS: true, Parallel: true,
 		FixedLimits: true, // the subprotocol's; package wswt runs the suite without that, over both roads
 	}
-	h3Caps = transporttest.Caps{TLS: true, LateReceived: true}
+	h3Caps = transporttest.Caps{TLS: true, LateReceived: true, Parallel: true}
 )
 
 // TestMatrix runs the conformance suite over real sockets on loopback: each

@@ -6,6 +6,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"testing"
 
 	"github.com/towpath-go/towpath/internal/memconn"
@@ -13,6 +14,11 @@ import (
 	"github.com/towpath-go/towpath/transport"
 	"github.com/towpath-go/towpath/transport/transporttest"
 )
+
+func TestMain(m *testing.M) {
+	transporttest.SetParallel()
+	os.Exit(m.Run())
+}
 
 // makePair connects a client and a server of this package, over memory or over
 // loopback.

@@ -1,27 +1,15 @@
 package h3wt
 
 import (
-	"flag"
 	"os"
-	"runtime"
-	"strconv"
 	"testing"
 
 	"github.com/towpath-go/towpath/transport"
 	"github.com/towpath-go/towpath/transport/transporttest"
 )
 
-// TestMain has more tests run beside one another than there are processors,
-// unless -parallel says how many: those that may mostly wait, for real timers.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-	if !given {
-		if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
-			panic(err)
-		}
-	}
+	transporttest.SetParallel()
 	os.Exit(m.Run())
 }
 

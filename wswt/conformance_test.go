@@ -6,6 +6,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"testing"
 
 	"github.com/towpath-go/towpath/h2wt"
@@ -14,6 +15,11 @@ import (
 	"github.com/towpath-go/towpath/transport"
 	"github.com/towpath-go/towpath/transport/transporttest"
 )
+
+func TestMain(m *testing.M) {
+	transporttest.SetParallel()
+	os.Exit(m.Run())
+}
 
 // makePair connects a client and a server of this package over HTTP/1.1, over
 // memory or over loopback.
@@ -124,5 +130,6 @@ func TestConformanceLoopback(t *testing.T) {
 		SendBuffer:             true,
 		DenseStreamIDs:         true,
 		TLS:                    true,
+		Parallel:               true,
 	})
 }

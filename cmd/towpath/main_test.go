@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/internal/testcert"
+	"github.com/towpath-go/towpath/transport/transporttest"
 )
 
 // asCommand makes the test binary be the command.
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		main()
 	}
+	transporttest.SetParallel()
 	os.Exit(m.Run())
 }
 
@@ -286,6 +288,7 @@ func TestServeAndConnect(t *testing.T) {
 		{"datagrams over WebSocket", "one\ntwo\n", []string{"--datagram", "--transport=ws", "--wait=0s"}, "one\ntwo\n", "ws"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // a process that has closed a session over HTTP/3 takes its time to end
 			o := converse(t, c.in, c.want, append([]string{"connect", "-v", trust, s.url("/echo")}, c.args...)...)
 			if o.status != 0 || o.out != c.want {
 				t.Errorf("status %d, %d bytes out, want %d; %s", o.status, len(o.out), len(c.want), o.err)
@@ -322,6 +325,7 @@ func TestServeAndConnect(t *testing.T) {
 			{"the same origin", "/echo", "x", []string{"--origin=https://" + s.addr}, 0, "x", ""},
 		} {
 			t.Run(c.name+" over "+way, func(t *testing.T) {
+				t.Parallel()
 				o := converse(t, c.in, c.out, append([]string{"connect", trust, "--transport=" + way, s.url(c.path)}, c.args...)...)
 				if o.status != c.status || o.out != c.out || !strings.Contains(o.err, c.says) || strings.Count(o.err, "\n") > 1 {
 					t.Errorf("status %d, %d bytes, %q; want %d, %d bytes, %q", o.status, len(o.out), o.err, c.status, len(c.out), c.says)
