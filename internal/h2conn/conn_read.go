@@ -27,12 +27,9 @@ type reader struct {
 // readTurn is how many bytes of frames are read before other goroutines have the
 // processor. A peer that always has more to send would keep it until it is taken
 // away, which takes the runtime 10 ms and more: as long for each such peer as the
-// others wait.
+// others wait. Requests do not count: their resets, if they follow, are to be read
+// before their handlers begin.
 const readTurn = 64 << 10
-
-// headersWork is what a header list counts for on top of its bytes: to decode it,
-// and to begin or to refuse a request, takes about as long as to read so many.
-const headersWork = 1 << 10
 
 func (r *reader) init(c *Conn) {
 	r.br = newBufferedReader(c.nc)
@@ -96,9 +93,8 @@ func (c *Conn) readFrame(first bool) error {
 	if err != nil {
 		return c.framerError(err, fh)
 	}
-	c.r.turn += frameHeaderLen + int(fh.Length)
-	if fh.Type == http2.FrameHeaders {
-		c.r.turn += headersWork
+	if fh.Type != http2.FrameHeaders {
+		c.r.turn += frameHeaderLen + int(fh.Length)
 	}
 	if first && (fh.Type != http2.FrameSettings || fh.Flags.Has(http2.FlagSettingsAck)) {
 		return connError(http2.ErrCodeProtocol, "first frame is not SETTINGS")

@@ -31,6 +31,9 @@ type headerBlock struct {
 // without use.
 const tooLargeGlitches = 32
 
+// tooLargeWork is what it counts for against readTurn.
+const tooLargeWork = readTurn / 32
+
 func (b *headerBlock) init(cfg *Config, dec *hpack.Decoder) { b.cfg, b.dec = cfg, dec }
 
 func (b *headerBlock) begin(id uint32, endStream bool, local Settings) {
@@ -147,6 +150,7 @@ func (c *Conn) headersEnd(selfDependent bool) error {
 	c.mu.Lock()
 	if b.tooLarge {
 		c.glitchLocked(tooLargeGlitches)
+		c.r.turn += tooLargeWork
 	}
 	s, idle := c.streams[b.id], c.idleLocked(b.id)
 	if s == nil && !idle {
