@@ -62,6 +62,12 @@ type Session interface {
 	// peer that crossed this one is no answer. With a CloseTimeout of none it waits
 	// for neither, and reports only what it knows. Only the first call counts; a
 	// later one returns nil.
+	//
+	// A confirmed end says that the peer's side learned of it, not that its
+	// application has read what was finished before: streams that it has not
+	// accepted by then it does not get any more. Over HTTP/3 the close can also
+	// overtake streams whose packets were lost, or that were finished in the same
+	// instant. Let the peer end the session, or answer, where that matters.
 	CloseWithError(code SessionErrorCode, reason string) error
 	// Context ends when the session ends. Its cause is the *SessionError.
 	Context() context.Context
