@@ -1,0 +1,88 @@
+// Package report is what a run of the benchmark came to: as JSON, as tables, and
+// as docs/performance.md.
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/towpath-go/towpath/e2e/bench/internal/measure"
+)
+
+// Schema is the version of the JSON.
+const Schema = 1
+
+// A Report is what a run came to.
+type Report struct {
+	Schema      int               `json:"schema"`
+	Command     string            `json:"command"`
+	Begun       time.Time         `json:"begun"`
+	Took        time.Duration     `json:"took"`
+	Machine     Machine           `json:"machine"`
+	Interrupted bool              `json:"interrupted,omitempty"`
+	Settings    Settings          `json:"settings"`
+	Peers       []Peer            `json:"peers"`
+	Samples     []measure.Sample  `json:"samples"`
+	Failures    []measure.Failure `json:"failures,omitempty"`
+}
+
+// A Machine is where it ran.
+type Machine struct {
+	Go         string `json:"go"`
+	System     string `json:"system"`
+	Processors int    `json:"processors"` // that the benchmark used
+	CPU        string `json:"cpu,omitempty"`
+	Memory     uint64 `json:"memory,omitempty"`
+	Kernel     string `json:"kernel,omitempty"`
+	Revision   string `json:"revision,omitempty"`
+	Race       bool   `json:"race,omitempty"`
+	// Load is the machine's load average when the run began.
+	Load string `json:"load,omitempty"`
+}
+
+// Settings are those of the run.
+type Settings struct {
+	Rounds       int           `json:"rounds"`
+	Duration     time.Duration `json:"duration"`
+	Warmup       time.Duration `json:"warmup"`
+	Idle         int           `json:"idle"`
+	Cipher       string        `json:"cipher"`
+	StreamWindow int           `json:"stream_window"`
+	ConnWindow   int           `json:"conn_window"`
+}
+
+// A Peer is a library that took part.
+type Peer struct {
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"` // of its module
+	Module  string `json:"module,omitempty"`
+	Note    string `json:"note,omitempty"`
+	// Cannot says for benchmarks of the run why the peer has no result.
+	Cannot map[string]string `json:"cannot,omitempty"`
+}
+
+// Write writes r as JSON.
+func Write(w io.Writer, r Report) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "\t")
+	return e.Encode(r)
+}
+
+// Read reads a file that Write has written.
+func Read(path string) (Report, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Report{}, err
+	}
+	var r Report
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("%s: %w", path, err)
+	}
+	if r.Schema != Schema {
+		return r, fmt.Errorf("%s has schema %d, not %d: run the benchmark again", path, r.Schema, Schema)
+	}
+	return r, nil
+}
