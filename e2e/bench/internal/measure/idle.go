@@ -157,6 +157,9 @@ func order(in *bufio.Reader) (o idleOrder, p *peer.Peer, err error) {
 	if p = peer.Named(o.Peer); err == nil && p == nil {
 		err = fmt.Errorf("there is no peer %q", o.Peer)
 	}
+	if err == nil && o.Pooled && p.Pooled != nil {
+		p = p.Pooled
+	}
 	return o, p, err
 }
 

@@ -40,6 +40,8 @@ type Peer struct {
 	PerConn int
 	// Sessions says that those are sessions, of which a dial makes the first.
 	Sessions bool
+	// Pooled, if not nil, takes the peer's place where sessions are pooled.
+	Pooled *Peer
 	// Note says what about the peer a reader of its results should know.
 	Note string
 
@@ -125,7 +127,7 @@ func (p *Peer) EndWrite(s Stream) error {
 }
 
 // all are the peers in the order of the tables.
-var all = []*Peer{&rawTLS, &rawTLS16, &h2wtPeer, &goYamux, &quicGo}
+var all = []*Peer{&rawTLS, &rawTLS16, &h2wtPeer, &wswtPeer, &h3wtPeer, &webtransportGo, &quicGo, &xnet, &grpcGo, &hashicorpYamux, &goYamux, &xtaciSmux, &gorilla, &coder}
 
 // All returns all peers.
 func All() []*Peer { return slices.Clone(all) }
