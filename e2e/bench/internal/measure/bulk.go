@@ -27,16 +27,19 @@ type transfer struct {
 	p      *peer.Peer
 	failed chan error
 
-	warm, stop     atomic.Bool   // the senders are to pause, to end
-	begin          chan struct{} // closed: the senders go on after the pause
-	abandoned      <-chan struct{}
+	warm, stop     atomic.Bool     // the senders are to pause, to end
+	begin          chan struct{}   // closed: the senders go on after the pause
+	givenUp        <-chan struct{} // closed: nobody is to go on
+	giveUp         func()
 	sent, received atomic.Int64
 	sending        sync.WaitGroup // until the pause
 	ends           sync.WaitGroup // until every receiver saw the end
 }
 
 func (b bulk) run(ctx context.Context, p *peer.Peer, o Options) (Result, error) {
-	t := &transfer{bulk: b, p: p, failed: make(chan error, 1), begin: make(chan struct{}), abandoned: ctx.Done()}
+	given, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	t := &transfer{bulk: b, p: p, failed: make(chan error, 1), begin: make(chan struct{}), givenUp: given.Done(), giveUp: giveUp}
 	q, err := begin(ctx, p, peer.Handler{Stream: t.serve}, t.failed)
 	if err != nil {
 		return Result{}, err
@@ -47,13 +50,11 @@ func (b bulk) run(ctx context.Context, p *peer.Peer, o Options) (Result, error) 
 
 // serve is the server's end of a stream.
 func (t *transfer) serve(s peer.Stream) {
-	err := peer.Pong(s)
-	if err == nil && t.down {
-		err = t.send(s)
-	} else if err == nil {
-		err = t.receive(s)
+	role := t.receive
+	if t.down {
+		role = t.send
 	}
-	if err != nil {
+	if err := role(s, peer.Pong); err != nil {
 		fail(t.failed, fmt.Errorf("server: %w", err))
 	}
 }
@@ -74,42 +75,33 @@ func (t *transfer) measure(ctx context.Context, q *pair, o Options) (Result, err
 	}
 	warm := time.AfterFunc(o.Warmup, func() { t.warm.Store(true) })
 	defer warm.Stop()
-	errs := make(chan error, t.streams)
+	var clients sync.WaitGroup
 	for _, s := range streams {
-		go func() { // ends with the stream; what it returns is waited for
-			err := t.client(s)
-			errs <- err
-			if err != nil {
-				q.closeConn() // the others would wait for this one
+		clients.Go(func() { // ends with the stream
+			if err := t.client(s); err != nil {
+				fail(t.failed, fmt.Errorf("client: %w", err))
 			}
-		}()
-	}
-	finished := func(err error) error {
-		for range streams {
-			err = errors.Join(err, <-errs)
-		}
-		for _, s := range streams {
 			_ = s.Close()
-		}
-		return err
+		})
+	}
+	defer clients.Wait()
+	abandon := func(err error) (Result, error) { // who waits is to end
+		q.closeConn()
+		t.giveUp()
+		return Result{}, err
 	}
 	if err := t.paused(ctx); err != nil {
-		q.closeConn()
-		return Result{}, finished(err)
+		return abandon(err)
 	}
 	before, u := t.sent.Load(), start()
 	end := time.AfterFunc(o.Duration, func() { t.stop.Store(true) })
 	defer end.Stop()
 	close(t.begin)
 	if err := wait(ctx, t.failed, &t.ends); err != nil {
-		q.closeConn()
-		return Result{}, finished(err)
+		return abandon(err)
 	}
 	bytes := t.received.Load() - before
 	elapsed, r := u.since(bytes / int64(t.size))
-	if err := finished(nil); err != nil {
-		return Result{}, err
-	}
 	if sent := t.sent.Load(); sent != t.received.Load() {
 		return Result{}, fmt.Errorf("%d bytes were sent, and %d received", sent, t.received.Load())
 	}
@@ -134,30 +126,31 @@ func (t *transfer) paused(ctx context.Context) error {
 // client is the client's end of a stream.
 func (t *transfer) client(s peer.Stream) error {
 	if t.down {
-		if _, ok := t.p.Lacks[peer.HalfClose]; !ok {
-			if err := s.CloseWrite(); err != nil {
-				return fmt.Errorf("client: %w", err)
+		return t.receive(s, func(s peer.Stream) error {
+			if _, ok := t.p.Lacks[peer.HalfClose]; ok {
+				return nil
 			}
-		}
-		return t.receive(s)
+			return s.CloseWrite()
+		})
 	}
-	if err := t.send(s); err != nil {
-		return fmt.Errorf("client: %w", err)
+	if err := t.send(s, func(peer.Stream) error { return nil }); err != nil {
+		return err
 	}
 	if err := t.p.EndWrite(s); err != nil {
-		return fmt.Errorf("client, end: %w", err)
+		return fmt.Errorf("end: %w", err)
 	}
 	return nil
 }
 
-// send writes until the pause, and after it until the end.
-func (t *transfer) send(w io.Writer) error {
+// send writes until the pause, and after it until the end. What comes first is
+// done before.
+func (t *transfer) send(s peer.Stream, first func(peer.Stream) error) error {
 	p := make([]byte, t.size)
 	fill(p, 0)
 	write := func(until *atomic.Bool) error {
 		sent := int64(0)
 		for !until.Load() {
-			n, err := w.Write(p)
+			n, err := s.Write(p)
 			sent += int64(n)
 			if err != nil {
 				t.sent.Add(sent)
@@ -167,25 +160,31 @@ func (t *transfer) send(w io.Writer) error {
 		t.sent.Add(sent)
 		return nil
 	}
-	err := write(&t.warm)
+	err := first(s)
+	if err == nil {
+		err = write(&t.warm)
+	}
 	t.sending.Done()
 	if err != nil {
 		return err
 	}
 	select {
 	case <-t.begin:
-	case <-t.abandoned:
-		return errors.New("abandoned")
+	case <-t.givenUp:
+		return errors.New("given up")
 	}
 	return write(&t.stop)
 }
 
-// receive reads until the end.
-func (t *transfer) receive(r io.Reader) error {
+// receive reads until the end. What comes first is done before.
+func (t *transfer) receive(s peer.Stream, first func(peer.Stream) error) error {
 	defer t.ends.Done()
+	if err := first(s); err != nil {
+		return err
+	}
 	p := make([]byte, readSize)
 	for {
-		n, err := r.Read(p)
+		n, err := s.Read(p)
 		t.received.Add(int64(n))
 		if err == io.EOF {
 			return nil

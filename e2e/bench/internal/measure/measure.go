@@ -149,6 +149,9 @@ func (b *Bench) Measure(ctx context.Context, p *peer.Peer, o Options) (Result, e
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Duration+o.Warmup+o.Settle+patience, fmt.Errorf("nothing more came within %v", patience))
 	defer cancel()
 	r, err := b.Run(ctx, p, o)
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w (%w)", cause, err)
+	}
 	if err != nil {
 		return r, fmt.Errorf("%s of %s: %w", b.Name, p.Name, err)
 	}
@@ -195,8 +198,8 @@ func (q *pair) closeConn() { q.once.Do(func() { _ = q.conn.Close() }) }
 // end closes both ends. It returns err, or why ctx ended, or what went wrong at
 // the server, whichever was first.
 func (q *pair) end(ctx context.Context, err error) error {
-	if !q.stop() {
-		err = context.Cause(ctx)
+	if cause := context.Cause(ctx); !q.stop() && !errors.Is(err, cause) {
+		err = cause
 	}
 	q.closeConn()
 	closeErr := q.server.Close()
@@ -243,13 +246,16 @@ func look() usage {
 	return u
 }
 
-// since returns the time since u, CPU and allocations for each operation, CPU in
-// microseconds.
+// since returns the time since u, and CPU, in microseconds, and allocations for
+// each operation.
 func (u usage) since(operations int64) (elapsed time.Duration, r Result) {
-	v := look()
-	elapsed = v.at.Sub(u.at)
+	return u.until(look(), operations)
+}
+
+// until is since for what v has seen.
+func (u usage) until(v usage, operations int64) (elapsed time.Duration, r Result) {
 	n := float64(max(operations, 1))
 	r.CPU = (v.cpu - u.cpu).Seconds() * 1e6 / n
 	r.Allocs = float64(v.allocs-u.allocs) / n
-	return elapsed, r
+	return v.at.Sub(u.at), r
 }

@@ -127,9 +127,8 @@ func (d datagrams) measure(ctx context.Context, q *pair, received *atomic.Int64,
 	fill(p, 0)
 	timer := time.NewTimer(lostAfter)
 	defer timer.Stop()
-	// round sends for a while and returns how many were sent and how many had
-	// arrived at the end of that time.
-	round := func(t time.Duration) (sent, got int64, err error) {
+	// round sends for a while and returns how many were sent.
+	round := func(t time.Duration) (sent int64, err error) {
 		var stop atomic.Bool
 		defer time.AfterFunc(t, func() { stop.Store(true) }).Stop()
 		from, lost := received.Load(), int64(0)
@@ -143,11 +142,11 @@ func (d datagrams) measure(ctx context.Context, q *pair, received *atomic.Int64,
 				}
 			}
 			if err := q.conn.SendDatagram(p); err != nil {
-				return sent, 0, fmt.Errorf("send: %w", err)
+				return sent, fmt.Errorf("send: %w", err)
 			}
 			sent++
 		}
-		return sent, received.Load() - from, context.Cause(ctx)
+		return sent, context.Cause(ctx)
 	}
 	drain := func() {
 		for last := int64(-1); last != received.Load(); {
@@ -155,21 +154,22 @@ func (d datagrams) measure(ctx context.Context, q *pair, received *atomic.Int64,
 			time.Sleep(drained)
 		}
 	}
-	if _, _, err := round(o.Warmup); err != nil {
+	if _, err := round(o.Warmup); err != nil {
 		return Result{}, err
 	}
 	drain()
 	from, u := received.Load(), start()
-	sent, got, err := round(o.Duration)
+	sent, err := round(o.Duration)
 	if err != nil {
 		return Result{}, err
 	}
-	elapsed, r := u.since(got)
-	drain()
+	v := look()
+	drain() // of the queues of the libraries, which are short
 	arrivals := received.Load() - from
 	if arrivals == 0 || arrivals > sent {
 		return Result{}, fmt.Errorf("%d datagrams were sent, and %d received", sent, arrivals)
 	}
-	r.Value, r.Lost = float64(got)/1e3/elapsed.Seconds(), 1-float64(arrivals)/float64(sent)
+	elapsed, r := u.until(v, arrivals)
+	r.Value, r.Lost = float64(arrivals)/1e3/elapsed.Seconds(), 1-float64(arrivals)/float64(sent)
 	return r, nil
 }

@@ -1,24 +1,30 @@
 package measure
 
-// fill writes the bytes that belong at an offset and after it. Nearby offsets do
-// not look alike, so that what is lost, doubled or out of order shows.
-func fill(p []byte, offset int) {
-	for i := range p {
-		p[i] = at(offset + i)
-	}
-}
+import (
+	"bytes"
+	"sync"
 
-func at(offset int) byte {
-	x := uint32(offset) * 0x9e3779b1
-	return byte(x>>24) ^ byte(x>>13)
-}
+	"github.com/towpath-go/towpath/e2e/bench/internal/peer"
+)
+
+// pattern is the bytes of a stream by their position: what is lost, doubled or out
+// of order shows.
+var pattern = sync.OnceValue(func() []byte {
+	p := make([]byte, verifyBytes+peer.MaxWrite)
+	x := uint32(1)
+	for i := range p {
+		x = x*1664525 + 1013904223
+		p[i] = byte(x >> 24)
+	}
+	return p
+})
+
+// fill writes the bytes that belong at an offset and after it. Offsets end with
+// the pattern.
+func fill(p []byte, offset int) { copy(p, pattern()[offset:]) }
 
 // matches tells whether p is what belongs at an offset.
 func matches(p []byte, offset int) bool {
-	for i, b := range p {
-		if b != at(offset+i) {
-			return false
-		}
-	}
-	return true
+	all := pattern()
+	return offset+len(p) <= len(all) && bytes.Equal(p, all[offset:offset+len(p)])
 }

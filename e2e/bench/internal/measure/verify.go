@@ -15,7 +15,7 @@ import (
 // messages and datagrams.
 const (
 	verifyBytes   = 6<<20 + 777
-	verifyStreams = 4
+	verifyStreams = 3
 	verifyItems   = 40
 )
 

@@ -58,7 +58,7 @@ type websocketConn struct {
 }
 
 func (c *websocketConn) Open(context.Context) (Stream, error) { return c.s, nil }
-func (c *websocketConn) OpenPooled(context.Context) error     { return unsupported }
+func (c *websocketConn) OpenPooled(context.Context) error     { return errLacking }
 
 func (c *websocketConn) Close() error {
 	_ = c.close() // also closed as a stream

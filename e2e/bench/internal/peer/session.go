@@ -98,7 +98,7 @@ func (c *sessionConn) SendDatagram(p []byte) error { return c.s.SendDatagram(p) 
 
 func (c *sessionConn) OpenPooled(ctx context.Context) error {
 	if c.more == nil {
-		return unsupported
+		return errLacking
 	}
 	_, err := c.more(ctx)
 	return err

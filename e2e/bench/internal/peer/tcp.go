@@ -5,27 +5,26 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"sync"
 	"time"
-
-	"log"
 )
 
-// unsupported is what a Conn without a feature returns; the benchmark asks Lacks
+// errLacking is what a Conn without a feature returns; the benchmark asks Lacks
 // before.
-var unsupported = errors.New("the library does not do this")
+var errLacking = errors.New("the library does not do this")
 
-// oneStream has what a Conn without several streams, unidirectional streams and
-// datagrams lacks.
+// noUni is a part of a Conn without unidirectional streams.
 type noUni struct{}
 
-func (noUni) OpenUni(context.Context) (io.WriteCloser, error) { return nil, unsupported }
+func (noUni) OpenUni(context.Context) (io.WriteCloser, error) { return nil, errLacking }
 
+// noDatagrams is a part of a Conn without datagrams.
 type noDatagrams struct{}
 
-func (noDatagrams) SendDatagram([]byte) error { return unsupported }
+func (noDatagrams) SendDatagram([]byte) error { return errLacking }
 
 // tcpServer accepts TLS connections.
 type tcpServer struct {

@@ -61,7 +61,7 @@ type tlsConn struct {
 }
 
 func (c *tlsConn) Open(context.Context) (Stream, error) { return tlsStream{c.tc}, nil }
-func (c *tlsConn) OpenPooled(context.Context) error     { return unsupported }
+func (c *tlsConn) OpenPooled(context.Context) error     { return errLacking }
 
 func (c *tlsConn) Close() error {
 	_ = c.tc.Close() // also closed as a stream
@@ -90,7 +90,7 @@ func (c *tlsConns) Open(ctx context.Context) (Stream, error) {
 	return tlsStream{tc}, nil
 }
 
-func (c *tlsConns) OpenPooled(context.Context) error { return unsupported }
+func (c *tlsConns) OpenPooled(context.Context) error { return errLacking }
 
 func (c *tlsConns) Close() error {
 	c.mu.Lock()

@@ -58,22 +58,31 @@ func (r Report) cell(bench, peer string) (Cell, bool) {
 func Markdown(w io.Writer, r Report) error {
 	var b strings.Builder
 	r.made(&b)
+	r.goals(&b)
 	for _, bench := range measure.All() {
 		r.table(&b, bench)
 	}
-	for _, f := range r.Failures {
-		fmt.Fprintf(&b, "Failed: %s of %s in round %d: %s\n\n", f.Bench, f.Peer, f.Round, strings.ReplaceAll(f.Error, "\n", "; "))
-	}
+	r.failed(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// failed lists what could not be measured.
+func (r Report) failed(b *strings.Builder) {
+	for _, f := range r.Failures {
+		fmt.Fprintf(b, "Failed: %s of %s in round %d: %s\n\n", f.Bench, f.Peer, f.Round, strings.ReplaceAll(f.Error, "\n", "; "))
+	}
 }
 
 // made says by what and where a result was made.
 func (r Report) made(b *strings.Builder) {
 	m, s := r.Machine, r.Settings
-	fmt.Fprintf(b, "`%s`, begun %s, %d processors (%s, Linux %s, %.0f GiB, %s, load %s), revision `%s`: %d rounds, %v each, %s",
+	fmt.Fprintf(b, "`%s`, begun %s, %d processors (%s, Linux %s, %.0f GiB, %s, load %s), revision `%s`: %s of %v each, %s",
 		r.Command, r.Begun.Format("2006-01-02 15:04 MST"), m.Processors, m.CPU, m.Kernel, float64(m.Memory)/(1<<30), m.Go, m.Load, m.Revision,
-		s.Rounds, s.Duration, s.Cipher)
+		rounds(s.Rounds), s.Duration, s.Cipher)
+	if r.Took > 0 {
+		fmt.Fprintf(b, ", %v in all", r.Took)
+	}
 	if m.Race {
 		b.WriteString(", with the race detector")
 	}
@@ -81,6 +90,13 @@ func (r Report) made(b *strings.Builder) {
 		b.WriteString(", interrupted")
 	}
 	b.WriteString(".\n\n")
+}
+
+func rounds(n int) string {
+	if n == 1 {
+		return "1 round"
+	}
+	return fmt.Sprintf("%d rounds", n)
 }
 
 // columns are what a benchmark's table has besides the value.

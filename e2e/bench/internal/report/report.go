@@ -3,10 +3,6 @@
 package report
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
-	"os"
 	"time"
 
 	"github.com/towpath-go/towpath/e2e/bench/internal/measure"
@@ -62,27 +58,4 @@ type Peer struct {
 	Note    string `json:"note,omitempty"`
 	// Cannot says for benchmarks of the run why the peer has no result.
 	Cannot map[string]string `json:"cannot,omitempty"`
-}
-
-// Write writes r as JSON.
-func Write(w io.Writer, r Report) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "\t")
-	return e.Encode(r)
-}
-
-// Read reads a file that Write has written.
-func Read(path string) (Report, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return Report{}, err
-	}
-	var r Report
-	if err := json.Unmarshal(b, &r); err != nil {
-		return r, fmt.Errorf("%s: %w", path, err)
-	}
-	if r.Schema != Schema {
-		return r, fmt.Errorf("%s has schema %d, not %d: run the benchmark again", path, r.Schema, Schema)
-	}
-	return r, nil
 }
