@@ -56,7 +56,7 @@ func TestUpdate(t *testing.T) {
 	}
 	results := write(report.Report{Schema: report.Schema, Settings: report.Settings{Rounds: 1, Duration: time.Second}, Peers: []report.Peer{{Name: "tls"}, {Name: "h2wt", Module: "github.com/towpath-go/towpath"}},
 		Samples: []measure.Sample{{Bench: "up64k", Peer: "tls", Round: 1, Result: measure.Result{Value: 1000}, Ratio: 1},
-			{Bench: "up64k", Peer: "h2wt", Round: 1, Result: measure.Result{Value: 1234.5}, Ratio: 1.25}}})
+			{Bench: "up64k", Peer: "h2wt", Round: 1, Result: measure.Result{Value: 1234}, Ratio: 1.25}}})
 	if _, err := do(docs, false, []string{results}); err == nil {
 		t.Error("a result was taken in without -write")
 	}

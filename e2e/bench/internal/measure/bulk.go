@@ -139,7 +139,12 @@ func (t *transfer) client(s peer.Stream) error {
 	if err := t.p.EndWrite(s); err != nil {
 		return fmt.Errorf("end: %w", err)
 	}
-	return nil
+	if _, ok := t.p.Lacks[peer.HalfClose]; ok {
+		return nil
+	}
+	// Until the server has ended its direction, Close would abort the stream.
+	_, err := readAll(s, make([]byte, 1))
+	return err
 }
 
 // send writes until the pause, and after it until the end. What comes first is

@@ -14,8 +14,8 @@ import (
 // opened again, in writes of all the sizes that are measured; and how many
 // messages and datagrams.
 const (
-	verifyBytes   = 6<<20 + 777
-	verifyStreams = 3
+	verifyBytes   = 9<<19 + 777
+	verifyStreams = 2
 	verifyItems   = 40
 )
 

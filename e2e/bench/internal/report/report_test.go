@@ -25,7 +25,8 @@ func example() Report {
 		Machine: Machine{Go: "go1.26", CPU: "CPU", Kernel: "6", Memory: 1 << 30, Processors: 2, Revision: "abc"},
 		Peers: []Peer{{Name: "tls"}, {Name: "h2wt", Module: towpath}, {Name: "h3wt", Module: towpath},
 			{Name: "webtransport-go", Module: "w", Version: "v1"}, {Name: "yamux", Module: "y", Cannot: map[string]string{"datagrams": "it has none"}}}}
-	for round, f := range []float64{1, 2, 3} {
+	for i, f := range []float64{1, 2, 3} {
+		round := i + 1
 		r.Samples = append(r.Samples,
 			sample("up64k", "tls", round, 1000*f, 1), sample("up64k", "h2wt", round, 1200*f, 1.2), sample("up64k", "yamux", round, 800*f, .8),
 			sample("echo", "tls", round, 10*f, 1), sample("echo", "h2wt", round, 12*f, 1.2), sample("echo", "yamux", round, 20*f, 2),
