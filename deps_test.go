@@ -79,7 +79,7 @@ var rooms = []room{
 		tests: []string{"metrics", "internal/hostile", "internal/delivery", "transport/transporttest", "capsule", "internal/h2test", "internal/memconn", "internal/testcert"}},
 	{name: "web/suite/server", imports: []string{"transport", "negotiate"}}, // a command of the tests of web
 	{name: "cmd/towpath", imports: []string{"transport", "negotiate", "h2wt", "metrics", "qlog", "github.com/alecthomas/kong"},
-		tests: []string{"internal/memconn", "internal/testcert"}},
+		tests: []string{"transport/transporttest", "internal/memconn", "internal/testcert"}},
 }
 
 // vocabulary is what a package may use of another one whose machinery is not
