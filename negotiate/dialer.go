@@ -113,6 +113,7 @@ type hooks struct {
 	dialTCP     dialFunc
 	dialUDP     func(ctx context.Context, addr netip.AddrPort) (net.PacketConn, error)
 	fingerprint func(netip.AddrPort) string
+	turnTime    func() time.Duration
 }
 
 var (

@@ -75,23 +75,27 @@ func (l *connLeg) watch() (look func(due bool) sight, within time.Duration) {
 	if l.quic == nil {
 		return nil, 0
 	}
-	w := &requestWatch{quic: l.quic, began: time.Now(), first: l.quic.ConnectionStats()}
+	within = l.probation()
+	w := &requestWatch{quic: l.quic, job: l.job, within: within, began: time.Now(), first: l.quic.ConnectionStats()}
 	// What is acknowledged earlier than one round trip from now left before the
 	// request, and says nothing of what became of the path.
 	time.AfterFunc(w.first.MinRTT*3/4, w.takeMark)
-	return w.look, l.probation()
+	return w.look, within
 }
 
 // A requestWatch looks for the acknowledgement of a session request.
 type requestWatch struct {
-	quic  *quic.Conn
-	began time.Time
-	first quic.ConnectionStats // when it began
+	quic   *quic.Conn
+	job    *job
+	within time.Duration
+	began  time.Time
+	first  quic.ConnectionStats // when it began
 
 	mu     sync.Mutex // guards the following
 	marked bool
 	mark   quic.ConnectionStats // what is acknowledged later may be the request
 	calm   bool                 // a look that was due found nothing that is missed
+	spared time.Time            // until then nothing is judged
 }
 
 func (w *requestWatch) takeMark() {
@@ -112,15 +116,20 @@ func (w *requestWatch) takeMark() {
 // the server thinks. But then QUIC misses nothing and repeats nothing; on a dead
 // path it does, or has not received a single packet since the request.
 func (w *requestWatch) look(due bool) sight {
-	st := w.quic.ConnectionStats()
+	busy := due && w.job.busy(w.within)
+	now, st := time.Now(), w.quic.ConnectionStats()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if busy {
+		// QUIC repeats itself ever later: it needs time to be answered.
+		w.spared = now.Add(w.within)
+	}
 	switch {
 	case !w.marked:
 		return unseen
 	case markOf(st) != markOf(w.mark):
 		return alive
-	case !due:
+	case !due, now.Before(w.spared):
 		return unseen
 	}
 	if st.PacketsSent > w.first.PacketsSent && st.PacketsReceived == w.first.PacketsReceived {

@@ -122,6 +122,36 @@ func TestDialAfterHandshake(t *testing.T) {
 			})
 		})
 	}
+	for _, c := range []struct {
+		name string
+		back time.Duration // when what was sent passes again, after the handshake
+		want error
+	}{
+		{"handles what came", 7 * time.Second, nil},
+		{"finds that nothing came", time.Hour, errNoProgress},
+	} {
+		t.Run("QUIC alone: a process that was too busy for 6 s "+c.name, func(t *testing.T) {
+			inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+				d := w.dialer()
+				d.Transports = []transport.Protocol{transport.HTTP3}
+				d.hooks.turnTime = busyUntil(time.Now().Add(6 * time.Second))
+				d.Trace = &Trace{Attempt: func(a Attempt) {
+					if a.Outcome == Ready {
+						w.router.drop.Store(true)
+						time.AfterFunc(c.back, func() { w.router.drop.Store(false) })
+					}
+				}}
+				start := time.Now()
+				s, r, err := d.Dial(t.Context(), w.url, nil)
+				if took := time.Since(start); !errors.Is(err, c.want) || took < 6*time.Second || took > 10*time.Second {
+					t.Errorf("got %v after %v\n%v", err, took, r)
+				}
+				if err == nil {
+					s.CloseWithError(0, "")
+				}
+			})
+		})
+	}
 	for _, first := range []time.Duration{5, 11, 50, 100, 150} {
 		t.Run(fmt.Sprintf("a handler that takes its time, and a round trip that took %v more at first", first*msec), func(t *testing.T) {
 			var w *world

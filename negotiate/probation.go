@@ -104,6 +104,9 @@ func (p *probation) check() {
 		// The process, or the machine, stood still: what came meanwhile has
 		// not been looked at yet.
 		p.note(st)
+	case st.PacketsSent != p.sent && p.job.busy(p.window):
+		now, st = time.Now(), p.leg.quic.ConnectionStats()
+		p.note(st)
 	}
 	p.checked, p.got = now, got
 	sent, received := st.PacketsSent-p.sent, st.PacketsReceived-p.received

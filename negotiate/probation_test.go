@@ -2,7 +2,11 @@ package negotiate
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,4 +80,95 @@ func TestProbationSparesLivePaths(t *testing.T) {
 			s.CloseWithError(0, "")
 		})
 	})
+	t.Run("a process too busy to handle what came", func(t *testing.T) {
+		inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+			d := quiet(w)
+			d.hooks.turnTime = busyUntil(time.Now().Add(5 * time.Second))
+			s, _ := wantDial(t, d, w.url, "open", transport.HTTP3, -1)
+			w.router.drop.Store(true) // what is not handled might as well be lost
+			st, err := s.OpenStream(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := st.Write([]byte("is anybody there?")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Second)
+			w.router.drop.Store(false)
+			time.Sleep(10 * time.Second)
+			if err := context.Cause(s.Context()); err != nil {
+				t.Error(err)
+			}
+			s.CloseWithError(0, "")
+		})
+	})
+}
+
+// busyUntil is a process in which a goroutine waits 200 ms for its turns until then.
+func busyUntil(then time.Time) func() time.Duration {
+	return func() time.Duration {
+		if time.Now().After(then) {
+			return 0
+		}
+		time.Sleep(200 * time.Millisecond)
+		return 200 * time.Millisecond
+	}
+}
+
+// A path that died is found out although the process was busy for a while.
+func TestProbationAfterBusyTime(t *testing.T) {
+	inWorld(t, worldOptions{}, func(t *testing.T, w *world) {
+		d := w.dialer()
+		d.hooks.turnTime = busyUntil(time.Now().Add(2 * time.Second))
+		s, _ := wantDial(t, d, w.url, "open", transport.HTTP3, -1)
+		w.router.drop.Store(true)
+		start := time.Now()
+		st, err := s.OpenStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.Write([]byte("into the void")); err != nil {
+			t.Fatal(err)
+		}
+		<-s.Context().Done()
+		if err := context.Cause(s.Context()); !errors.Is(err, ErrPathBroken) {
+			t.Errorf("cause %v", err)
+		}
+		if took := time.Since(start); took < 5*time.Second || took > 7*time.Second {
+			t.Errorf("ended after %v, want 5s to 7s", took)
+		}
+	})
+}
+
+func TestTurnTime(t *testing.T) {
+	if took := turnTime(); took > time.Minute {
+		t.Errorf("%v in a process that does nothing else", took)
+	}
+	// So many goroutines with so much to do each, before each of the turns.
+	const many, work = 400, time.Millisecond
+	var stop atomic.Bool
+	var started, all sync.WaitGroup
+	defer all.Wait()
+	defer stop.Store(true)
+	started.Add(many)
+	for range many {
+		all.Go(func() {
+			first := true
+			for !stop.Load() {
+				for start := time.Now(); time.Since(start) < work; {
+				}
+				if first {
+					started.Done()
+					first = false
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	started.Wait()
+	// A turn comes after every other goroutine's, on average: half is enough.
+	want := turns * many * work / time.Duration(runtime.GOMAXPROCS(0)) / 2
+	if took := turnTime(); took < want {
+		t.Errorf("%v among %d that do %v of work at a time, want at least %v", took, many, work, want)
+	}
 }
