@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -150,7 +151,7 @@ type losing struct {
 }
 
 func (s *losing) Write(p []byte) (int, error) {
-	if s.n++; s.n%10 == 0 {
+	if s.n++; s.n%2 == 0 { // the first is the ping's
 		return len(p), nil
 	}
 	return s.Stream.Write(p)
@@ -194,7 +195,7 @@ func TestWrongData(t *testing.T) {
 		name string
 		p    *peer.Peer
 		run  func(context.Context, *peer.Peer) error
-		want string
+		want string // a regular expression
 	}{
 		{"lost bytes are found", lose, Verify, "wrong bytes between"},
 		{"changed bytes are found", lie, Verify, "wrong bytes between"},
@@ -206,15 +207,15 @@ func TestWrongData(t *testing.T) {
 		{"bytes that do not arrive are no throughput", lose, func(ctx context.Context, p *peer.Peer) error {
 			ctx, cancel := context.WithCancelCause(ctx)
 			defer cancel(nil)
-			time.AfterFunc(100*time.Millisecond, func() { cancel(errors.New("waited for nothing")) })
+			time.AfterFunc(500*time.Millisecond, func() { cancel(errors.New("waited for nothing")) })
 			_, err := Named("up64k").Measure(ctx, p, short)
 			return err
-		}, "waiting for bytes that were sent: waited for nothing"},
+		}, "waited for nothing|bytes were sent, and .* received"}, // lost in the warm-up, or only after it
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := runtime.NumGoroutine()
 			err := tt.run(t.Context(), tt.p)
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
+			if err == nil || !regexp.MustCompile(tt.want).MatchString(err.Error()) {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
 			wantGoroutines(t, before)
