@@ -17,6 +17,7 @@ import (
 	"github.com/towpath-go/towpath/e2e/bench/internal/measure"
 	"github.com/towpath-go/towpath/e2e/bench/internal/peer"
 	"github.com/towpath-go/towpath/e2e/bench/internal/report"
+	"github.com/towpath-go/towpath/e2e/internal/results"
 )
 
 // list writes what can be chosen.
@@ -100,10 +101,8 @@ func bench(ctx context.Context, o options, out, log *os.File) (err error) {
 
 // begun is a report without results.
 func begun(o options) report.Report {
-	cpu, memory, kernel := hardware()
 	r := report.Report{Schema: report.Schema, Command: strings.Join(append([]string{"bench"}, o.args...), " "), Begun: time.Now().UTC(),
-		Machine: report.Machine{Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Processors: runtime.GOMAXPROCS(0),
-			CPU: cpu, Memory: memory, Kernel: kernel, Revision: revision(), Race: race, Load: load()},
+		Machine: results.Here(runtime.GOMAXPROCS(0), race),
 		Settings: report.Settings{Rounds: o.plan.Rounds, Duration: o.plan.Options.Duration, Warmup: o.plan.Options.Warmup, Idle: o.plan.Options.Idle,
 			Cipher: tls.CipherSuiteName(tls.TLS_AES_128_GCM_SHA256), StreamWindow: peer.StreamWindow, ConnWindow: peer.ConnWindow}}
 	for _, p := range o.plan.Measured() {

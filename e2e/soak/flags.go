@@ -7,10 +7,10 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/towpath-go/towpath/e2e/internal/results"
 	"github.com/towpath-go/towpath/e2e/soak/internal/ledger"
 	"github.com/towpath-go/towpath/e2e/soak/internal/peers"
 )
@@ -226,10 +226,4 @@ func distance(a, b string) int {
 }
 
 // thousands writes a number for reading: 20,000.
-func thousands[T int | int64 | uint64](n T) string {
-	s := strconv.FormatInt(int64(n), 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+func thousands[T int | int64 | uint64](n T) string { return results.Thousands(fmt.Sprint(n)) }

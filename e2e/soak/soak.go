@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/towpath-go/towpath/e2e/internal/results"
 	"github.com/towpath-go/towpath/e2e/soak/internal/ledger"
 	"github.com/towpath-go/towpath/e2e/soak/internal/relay"
 	"github.com/towpath-go/towpath/e2e/soak/internal/report"
@@ -347,12 +348,5 @@ func (c *conductor) finish() {
 
 func newReport(o options) report.Report {
 	return report.Report{Schema: report.Schema, Command: strings.Join(append([]string{"soak"}, o.args...), " "), Begun: time.Now().UTC().Truncate(time.Second),
-		Machine: machine(), Violations: []ledger.Violation{}}
-}
-
-// machine describes where this runs.
-func machine() report.Machine {
-	m := report.Machine{Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Processors: runtime.NumCPU(), Revision: revision(), Race: race}
-	m.CPU, m.Memory, m.Kernel = hardware()
-	return m
+		Machine: results.Here(runtime.NumCPU(), race), Violations: []ledger.Violation{}}
 }

@@ -13,7 +13,7 @@ import (
 
 // docs/performance.md is what the results in docs/performance give.
 func TestDocumentIsUpToDate(t *testing.T) {
-	changed, err := do(filepath.Join("..", "..", "..", "docs"), false, nil)
+	changed, err := report.Document.Update(filepath.Join("..", "..", "..", "docs"), false, nil)
 	if err != nil || changed {
 		t.Errorf("docs/performance.md: changed %v, %v: run go run -C e2e ./bench/document -write", changed, err)
 	}
@@ -35,10 +35,10 @@ func TestUpdate(t *testing.T) {
 		}
 		return string(b)
 	}
-	if changed, err := do(docs, true, nil); err != nil || !changed || strings.Count(text(), "Not measured yet.") != 5 || strings.Count(text(), "between") != 5 || strings.Contains(text(), "old") {
+	if changed, err := report.Document.Update(docs, true, nil); err != nil || !changed || strings.Count(text(), "Not measured yet.") != 5 || strings.Count(text(), "between") != 5 || strings.Contains(text(), "old") {
 		t.Fatalf("without results: %v, %v\n%s", changed, err, text())
 	}
-	if changed, err := do(docs, false, nil); err != nil || changed {
+	if changed, err := report.Document.Update(docs, false, nil); err != nil || changed {
 		t.Errorf("a second time: %v, %v", changed, err)
 	}
 
@@ -57,10 +57,10 @@ func TestUpdate(t *testing.T) {
 	results := write(report.Report{Schema: report.Schema, Settings: report.Settings{Rounds: 1, Duration: time.Second}, Peers: []report.Peer{{Name: "tls"}, {Name: "h2wt", Module: "github.com/towpath-go/towpath"}},
 		Samples: []measure.Sample{{Bench: "up64k", Peer: "tls", Round: 1, Result: measure.Result{Value: 1000}, Ratio: 1},
 			{Bench: "up64k", Peer: "h2wt", Round: 1, Result: measure.Result{Value: 1234}, Ratio: 1.25}}})
-	if _, err := do(docs, false, []string{results}); err == nil {
+	if _, err := report.Document.Update(docs, false, []string{results}); err == nil {
 		t.Error("a result was taken in without -write")
 	}
-	if changed, err := do(docs, true, []string{results}); err != nil || !changed {
+	if changed, err := report.Document.Update(docs, true, []string{results}); err != nil || !changed {
 		t.Fatalf("%v, %v", changed, err)
 	}
 	for _, want := range []string{"1,234", "| reached |", "Not measured yet."} {
@@ -69,7 +69,7 @@ func TestUpdate(t *testing.T) {
 		}
 	}
 	for _, files := range [][]string{{write(report.Report{Schema: 99})}, {results, results}, {filepath.Join(docs, "none.json")}} {
-		if _, err := do(docs, true, files); err == nil {
+		if _, err := report.Document.Update(docs, true, files); err == nil {
 			t.Errorf("%q was taken in", files)
 		}
 	}

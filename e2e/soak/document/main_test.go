@@ -12,7 +12,7 @@ import (
 
 // docs/soak.md is what the results in docs/soak give.
 func TestDocumentIsUpToDate(t *testing.T) {
-	changed, err := do(filepath.Join("..", "..", "..", "docs"), false, nil)
+	changed, err := report.Document.Update(filepath.Join("..", "..", "..", "docs"), false, nil)
 	if err != nil || changed {
 		t.Errorf("docs/soak.md: changed %v, %v: run go run -C e2e ./soak/document -write", changed, err)
 	}
@@ -31,10 +31,10 @@ func TestUpdate(t *testing.T) {
 		}
 		return string(b)
 	}
-	if changed, err := do(docs, true, nil); err != nil || !changed || strings.Count(text(), "Not measured yet.") != 2 || !strings.Contains(text(), "between") {
+	if changed, err := report.Document.Update(docs, true, nil); err != nil || !changed || strings.Count(text(), "Not measured yet.") != 2 || !strings.Contains(text(), "between") {
 		t.Fatalf("without results: %v, %v\n%s", changed, err, text())
 	}
-	if changed, err := do(docs, false, nil); err != nil || changed {
+	if changed, err := report.Document.Update(docs, false, nil); err != nil || changed {
 		t.Errorf("a second time: %v, %v", changed, err)
 	}
 
@@ -54,10 +54,10 @@ func TestUpdate(t *testing.T) {
 		Memory: []report.Memory{{Side: ledger.Client}, {Side: ledger.Server}}}})
 	attacks := write("b.json", report.Report{Schema: report.Schema, Attacks: []report.Attack{{Name: "some-attack", Phases: 1, Each: 1e9}},
 		Violations: []ledger.Violation{{Side: "bystander", Offset: -1, What: "p99"}}})
-	if _, err := do(docs, false, []string{run}); err == nil {
+	if _, err := report.Document.Update(docs, false, []string{run}); err == nil {
 		t.Error("a result was taken in without -write")
 	}
-	if changed, err := do(docs, true, []string{run, attacks}); err != nil || !changed {
+	if changed, err := report.Document.Update(docs, true, []string{run, attacks}); err != nil || !changed {
 		t.Fatalf("%v, %v", changed, err)
 	}
 	for _, want := range []string{"2,000 connections", "`some-attack`", "| **no** |", "Violations: none.", "Violations: 1.", "- bystander: p99"} {
@@ -65,7 +65,7 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("the document lacks %q\n%s", want, text())
 		}
 	}
-	if _, err := do(docs, true, []string{write("c.json", report.Report{Schema: 99})}); err == nil {
+	if _, err := report.Document.Update(docs, true, []string{write("c.json", report.Report{Schema: 99})}); err == nil {
 		t.Error("a result of another schema was taken")
 	}
 }

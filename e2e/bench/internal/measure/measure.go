@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/e2e/bench/internal/peer"
+	"github.com/towpath-go/towpath/e2e/internal/results"
 )
 
 // Options say how long a measurement takes.
@@ -234,12 +235,12 @@ type usage struct {
 func start() usage {
 	runtime.GC()
 	u := look()
-	u.at, u.cpu = time.Now(), processorTime() // without what looking costs
+	u.at, u.cpu = time.Now(), results.ProcessorTime() // without what looking costs
 	return u
 }
 
 func look() usage {
-	u := usage{at: time.Now(), cpu: processorTime()}
+	u := usage{at: time.Now(), cpu: results.ProcessorTime()}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	u.allocs = m.Mallocs

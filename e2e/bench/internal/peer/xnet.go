@@ -10,8 +10,9 @@ import (
 	"net/http"
 	"net/url"
 
-	_ "github.com/towpath-go/towpath/e2e/bench/internal/xconnect" // the server's RFC 8441
 	"golang.org/x/net/http2"
+
+	_ "github.com/towpath-go/towpath/e2e/bench/internal/xconnect" // the server's RFC 8441
 )
 
 // xnet has a stream be an extended CONNECT request.

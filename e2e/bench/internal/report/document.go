@@ -2,10 +2,13 @@ package report
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
+	"io/fs"
+	"path/filepath"
 	"strings"
 
 	"github.com/towpath-go/towpath/e2e/bench/internal/measure"
+	"github.com/towpath-go/towpath/e2e/internal/results"
 )
 
 // sections are the parts of docs/performance.md that are made of a report, by the
@@ -29,24 +32,34 @@ var sections = []struct {
 	}},
 }
 
-// Document returns text with what is between its markers made of r; nil is said
-// to be missing.
-func Document(text []byte, r *Report) ([]byte, error) {
-	for _, s := range sections {
-		begin, end := []byte("<!-- "+s.name+": generated -->\n"), []byte("<!-- /"+s.name+" -->\n")
-		i, j := bytes.Index(text, begin), bytes.Index(text, end)
-		if i < 0 || j < i {
-			return nil, fmt.Errorf("performance.md has no markers %q and %q", begin, end)
-		}
-		var b strings.Builder
-		if r != nil {
-			s.make(*r, &b)
-		}
-		made := strings.TrimSpace(b.String())
-		if made == "" {
-			made = "Not measured yet."
-		}
-		text = bytes.Join([][]byte{text[:i+len(begin)], []byte("\n" + made + "\n\n"), text[j:]}, nil)
+// Name is that of the results in docs/performance.
+const Name = "results.json"
+
+// Document is docs/performance.md.
+var Document = results.Document{Name: "performance", Most: 1, Take: take, Make: parts}
+
+func take(path string) (name string, content []byte, err error) {
+	r, err := Read(path)
+	if err != nil {
+		return "", nil, err
 	}
-	return text, nil
+	var b bytes.Buffer
+	err = Write(&b, r)
+	return Name, b.Bytes(), err
+}
+
+func parts(dir string) ([]results.Part, error) {
+	r, err := Read(filepath.Join(dir, Name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var parts []results.Part
+	for _, s := range sections {
+		var b strings.Builder
+		if err == nil {
+			s.make(r, &b)
+		}
+		parts = append(parts, results.Part{Name: s.name, Text: b.String()})
+	}
+	return parts, nil
 }

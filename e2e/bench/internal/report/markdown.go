@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/towpath-go/towpath/e2e/bench/internal/measure"
+	"github.com/towpath-go/towpath/e2e/internal/results"
 )
 
 // A Cell is what one peer came to in one benchmark: medians over the rounds, and
@@ -76,14 +77,13 @@ func (r Report) failed(b *strings.Builder) {
 
 // made says by what and where a result was made.
 func (r Report) made(b *strings.Builder) {
-	m, s := r.Machine, r.Settings
-	fmt.Fprintf(b, "`%s`, begun %s, %d processors (%s, Linux %s, %.0f GiB, %s, load %s), revision `%s`: %s of %v each, %s",
-		r.Command, r.Begun.Format("2006-01-02 15:04 MST"), m.Processors, m.CPU, m.Kernel, float64(m.Memory)/(1<<30), m.Go, m.Load, m.Revision,
-		rounds(s.Rounds), s.Duration, s.Cipher)
+	s := r.Settings
+	fmt.Fprintf(b, "`%s`, begun %s, %s: %s of %v each, %s",
+		r.Command, r.Begun.Format("2006-01-02 15:04 MST"), r.Machine, rounds(s.Rounds), s.Duration, s.Cipher)
 	if r.Took > 0 {
 		fmt.Fprintf(b, ", %v in all", r.Took)
 	}
-	if m.Race {
+	if r.Machine.Race {
 		b.WriteString(", with the race detector")
 	}
 	if r.Interrupted {
@@ -173,35 +173,17 @@ func (r Report) table(b *strings.Builder, bench *measure.Bench) {
 		}
 		rows = append(rows, row)
 	}
-	markdown(b, 1, rows)
+	results.Table(b, 1, rows)
 	if len(reasons) > 0 {
 		b.WriteString("-: " + strings.Join(reasons, "; ") + ".\n\n")
 	}
-}
-
-// markdown writes rows as a table; the first one has the titles. Columns but the
-// first `left` ones have numbers.
-func markdown(b *strings.Builder, left int, rows [][]string) {
-	for i, row := range rows {
-		b.WriteString("| " + strings.Join(row, " | ") + " |\n")
-		if i == 0 {
-			for j := range row {
-				b.WriteString("|---")
-				if j >= left {
-					b.WriteString(":")
-				}
-			}
-			b.WriteString("|\n")
-		}
-	}
-	b.WriteString("\n")
 }
 
 // number writes three digits, or all before the point.
 func number(v float64) string {
 	switch a := max(v, -v); {
 	case a >= 100:
-		return thousands(fmt.Sprintf("%.0f", v))
+		return results.Thousands(fmt.Sprintf("%.0f", v))
 	case a >= 10:
 		return fmt.Sprintf("%.1f", v)
 	case a == 0:
@@ -215,12 +197,4 @@ func ratio(v float64) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.2f", v)
-}
-
-// thousands groups digits: 20,000.
-func thousands(s string) string {
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/e2e/bench/internal/measure"
+	"github.com/towpath-go/towpath/e2e/internal/results"
 )
 
 // Schema is the version of the JSON.
@@ -17,26 +18,12 @@ type Report struct {
 	Command     string            `json:"command"`
 	Begun       time.Time         `json:"begun"`
 	Took        time.Duration     `json:"took"`
-	Machine     Machine           `json:"machine"`
+	Machine     results.Machine   `json:"machine"`
 	Interrupted bool              `json:"interrupted,omitempty"`
 	Settings    Settings          `json:"settings"`
 	Peers       []Peer            `json:"peers"`
 	Samples     []measure.Sample  `json:"samples"`
 	Failures    []measure.Failure `json:"failures,omitempty"`
-}
-
-// A Machine is where it ran.
-type Machine struct {
-	Go         string `json:"go"`
-	System     string `json:"system"`
-	Processors int    `json:"processors"` // that the benchmark used
-	CPU        string `json:"cpu,omitempty"`
-	Memory     uint64 `json:"memory,omitempty"`
-	Kernel     string `json:"kernel,omitempty"`
-	Revision   string `json:"revision,omitempty"`
-	Race       bool   `json:"race,omitempty"`
-	// Load is the machine's load average when the run began.
-	Load string `json:"load,omitempty"`
 }
 
 // Settings are those of the run.

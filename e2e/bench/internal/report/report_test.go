@@ -12,6 +12,7 @@ import (
 
 	"github.com/towpath-go/towpath/e2e/bench/internal/measure"
 	"github.com/towpath-go/towpath/e2e/bench/internal/peer"
+	"github.com/towpath-go/towpath/e2e/internal/results"
 )
 
 // sample is a peer's result in one round.
@@ -22,7 +23,7 @@ func sample(bench, name string, round int, value, ratio float64) measure.Sample 
 // example has three rounds of three peers.
 func example() Report {
 	r := Report{Schema: Schema, Command: "bench -x", Begun: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Took: time.Minute,
-		Machine: Machine{Go: "go1.26", CPU: "CPU", Kernel: "6", Memory: 1 << 30, Processors: 2, Revision: "abc"},
+		Machine: results.Machine{Go: "go1.26", CPU: "CPU", Kernel: "6", Memory: 1 << 30, Processors: 2, Revision: "abc"},
 		Peers: []Peer{{Name: "tls"}, {Name: "h2wt", Module: towpath}, {Name: "h3wt", Module: towpath},
 			{Name: "webtransport-go", Module: "w", Version: "v1"}, {Name: "yamux", Module: "y", Cannot: map[string]string{"datagrams": "it has none"}}}}
 	for i, f := range []float64{1, 2, 3} {
@@ -155,11 +156,5 @@ func TestNumber(t *testing.T) {
 		if got := number(v); got != want {
 			t.Errorf("number(%v) = %q, want %q", v, got, want)
 		}
-	}
-}
-
-func TestDocumentWantsMarkers(t *testing.T) {
-	if _, err := Document([]byte("# nothing\n"), nil); err == nil {
-		t.Error("a document without markers was written")
 	}
 }

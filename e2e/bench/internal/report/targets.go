@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/towpath-go/towpath/e2e/bench/internal/measure"
+	"github.com/towpath-go/towpath/e2e/internal/results"
 )
 
 // A target is what Towpath is to reach in a benchmark.
@@ -104,7 +105,7 @@ func (r Report) goals(b *strings.Builder) {
 		rows = append(rows, []string{t.what, t.goal(), number(v), best, verdict(t.reached(v))})
 	}
 	if len(rows) > 1 {
-		markdown(b, 2, rows)
+		results.Table(b, 2, rows)
 	}
 }
 
@@ -154,7 +155,7 @@ func (r Report) beside(b *strings.Builder) {
 		}
 	}
 	if len(rows) > 1 {
-		markdown(b, 1, rows)
+		results.Table(b, 1, rows)
 	}
 }
 
@@ -223,7 +224,7 @@ func (r Report) overview(b *strings.Builder) {
 		}
 	}
 	if len(rows) > 1 {
-		markdown(b, 1, rows)
+		results.Table(b, 1, rows)
 	}
 }
 
@@ -240,5 +241,5 @@ func (r Report) versions(b *strings.Builder) {
 		}
 		rows = append(rows, []string{p.Name, module, p.Note})
 	}
-	markdown(b, 3, rows)
+	results.Table(b, 3, rows)
 }

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 
 	"github.com/towpath-go/towpath/e2e/bench/internal/measure"
+	"github.com/towpath-go/towpath/e2e/internal/results"
 )
 
 // Write writes r as JSON, a line for each sample, with as many digits as mean
@@ -62,17 +62,4 @@ func significant(v float64) float64 {
 }
 
 // Read reads a file that Write has written.
-func Read(path string) (Report, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return Report{}, err
-	}
-	var r Report
-	if err := json.Unmarshal(b, &r); err != nil {
-		return r, fmt.Errorf("%s: %w", path, err)
-	}
-	if r.Schema != Schema {
-		return r, fmt.Errorf("%s has schema %d, not %d: run the benchmark again", path, r.Schema, Schema)
-	}
-	return r, nil
-}
+func Read(path string) (Report, error) { return results.Read[Report](path, Schema) }

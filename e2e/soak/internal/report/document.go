@@ -2,62 +2,62 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"strings"
 
+	"github.com/towpath-go/towpath/e2e/internal/results"
 	"github.com/towpath-go/towpath/e2e/soak/internal/ledger"
 )
 
-// Document returns text with what is between its markers made of the results; nil
-// ones are said to be missing.
-func Document(text []byte, run, attacks *Report) ([]byte, error) {
-	for _, part := range []struct {
-		name string
-		made string
-	}{{"run", section(run, runSection)}, {"attacks", section(attacks, attackSection)}} {
-		begin, end := []byte("<!-- "+part.name+": generated -->\n"), []byte("<!-- /"+part.name+" -->\n")
-		i, j := bytes.Index(text, begin), bytes.Index(text, end)
-		if i < 0 || j < i {
-			return nil, fmt.Errorf("soak.md has no markers %q and %q", begin, end)
-		}
-		text = bytes.Join([][]byte{text[:i+len(begin)], []byte("\n" + part.made + "\n"), text[j:]}, nil)
+// The results in docs/soak.
+const (
+	runName    = "run.json"
+	attackName = "attacks.json"
+)
+
+// Document is docs/soak.md.
+var Document = results.Document{Name: "soak", Most: 2, Take: take, Make: parts}
+
+func take(path string) (name string, content []byte, err error) {
+	r, err := Read(path)
+	if err != nil {
+		return "", nil, err
 	}
-	return text, nil
+	name = attackName
+	if r.Soak != nil {
+		name = runName
+	}
+	var b bytes.Buffer
+	err = Write(&b, r)
+	return name, b.Bytes(), err
 }
 
-func section(r *Report, f func(*strings.Builder, *Report)) string {
-	if r == nil {
-		return "Not measured yet.\n"
-	}
-	var b strings.Builder
-	f(&b, r)
-	return b.String()
-}
-
-// markdown writes rows as a table; the first one has the titles. Columns but the
-// first `left` ones have numbers.
-func markdown(b *strings.Builder, left int, rows [][]string) {
-	for i, row := range rows {
-		b.WriteString("| " + strings.Join(row, " | ") + " |\n")
-		if i == 0 {
-			for j := range row {
-				b.WriteString("|---")
-				if j >= left {
-					b.WriteString(":")
-				}
-			}
-			b.WriteString("|\n")
+func parts(dir string) ([]results.Part, error) {
+	var parts []results.Part
+	for _, p := range []struct {
+		name, file string
+		make       func(*strings.Builder, *Report)
+	}{{"run", runName, runSection}, {"attacks", attackName, attackSection}} {
+		r, err := Read(filepath.Join(dir, p.file))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
 		}
+		var b strings.Builder
+		if err == nil {
+			p.make(&b, &r)
+		}
+		parts = append(parts, results.Part{Name: p.name, Text: b.String()})
 	}
-	b.WriteString("\n")
+	return parts, nil
 }
 
 // made says by what and where a result was made.
 func made(b *strings.Builder, r *Report) {
-	m := r.Machine
-	fmt.Fprintf(b, "`%s`, begun %s on %d processors (%s, Linux %s, %.0f GiB, %s), revision `%s`", r.Command, r.Begun.Format("2006-01-02 15:04 MST"),
-		m.Processors, m.CPU, m.Kernel, float64(m.Memory)/(1<<30), m.Go, m.Revision)
-	if m.Race {
+	fmt.Fprintf(b, "`%s`, begun %s on %s", r.Command, r.Begun.Format("2006-01-02 15:04 MST"), r.Machine)
+	if r.Machine.Race {
 		b.WriteString(", with the race detector")
 	}
 	if r.Interrupted {
@@ -93,7 +93,7 @@ func runSection(b *strings.Builder, r *Report) {
 		all.Add(t)
 		rows = append(rows, row(way, t))
 	}
-	markdown(b, 1, append(rows, row("all", all)))
+	results.Table(b, 1, append(rows, row("all", all)))
 	fmt.Fprintf(b, "Ends compared: %s.\n\nDone to the connections: %s.\n\n", counted(s.Ends), counted(s.Faults))
 
 	rows = [][]string{{"process", "CPU", "most resident, MB", "alive on the heap, MB", "growth in the second half, MB", "bound, MB", "goroutines left", "files left", "streams left", "bytes in the account"}}
@@ -110,7 +110,7 @@ func runSection(b *strings.Builder, r *Report) {
 		}
 		rows = append(rows, append(row, count(int64(items(l.Goroutines))), count(int64(items(l.Files))), count(l.Streams), account))
 	}
-	markdown(b, 1, rows)
+	results.Table(b, 1, rows)
 
 	rows = [][]string{{"after", "client: alive, MB", "goroutines", "files", "server: alive, MB", "goroutines", "files"}}
 	client, server := s.Memory[0].Samples, s.Memory[1].Samples
@@ -119,7 +119,7 @@ func runSection(b *strings.Builder, r *Report) {
 		rows = append(rows, []string{seconds(c.At), megabytes(float64(c.HeapLive)), count(int64(c.Goroutines)), count(int64(c.Files)),
 			megabytes(float64(v.HeapLive)), count(int64(v.Goroutines)), count(int64(v.Files))})
 	}
-	markdown(b, 0, rows)
+	results.Table(b, 0, rows)
 	verdict(b, r)
 }
 
@@ -143,7 +143,7 @@ func attackSection(b *strings.Builder, r *Report) {
 		rows = append(rows, []string{"`" + a.Name + "`", a.What, held, ms(a.Own.Quiet.P50), ms(a.Own.Attacked.P50), ms(a.Own.Quiet.P99), ms(a.Own.Attacked.P99),
 			ms(a.Pooled.Quiet.P99), ms(a.Pooled.Attacked.P99), fmt.Sprintf("%.0f %%", 100*a.VictimAttacked), short(a.PerSecond(a.Done.Frames)), short(a.PerSecond(a.Done.Connections))})
 	}
-	markdown(b, 3, rows)
+	results.Table(b, 3, rows)
 	for _, a := range r.Attacks {
 		if a.Note != "" {
 			fmt.Fprintf(b, "`%s`: %s.\n\n", a.Name, a.Note)

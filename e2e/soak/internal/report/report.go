@@ -4,12 +4,11 @@ package report
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"math"
-	"os"
 	"time"
 
+	"github.com/towpath-go/towpath/e2e/internal/results"
 	"github.com/towpath-go/towpath/e2e/soak/internal/ledger"
 )
 
@@ -21,7 +20,7 @@ type Report struct {
 	Schema      int                `json:"schema"`
 	Command     string             `json:"command"`
 	Begun       time.Time          `json:"begun"`
-	Machine     Machine            `json:"machine"`
+	Machine     results.Machine    `json:"machine"`
 	Interrupted bool               `json:"interrupted,omitempty"`
 	Violations  []ledger.Violation `json:"violations"`
 	Withheld    int                `json:"violations_not_listed,omitempty"`
@@ -30,18 +29,6 @@ type Report struct {
 	// Placement says how the processes of an attack shared the processors, ""
 	// if they all ran anywhere.
 	Placement string `json:"placement,omitempty"`
-}
-
-// A Machine is where it ran.
-type Machine struct {
-	Go         string `json:"go"`
-	System     string `json:"system"`
-	Processors int    `json:"processors"`
-	CPU        string `json:"cpu,omitempty"`
-	Memory     uint64 `json:"memory,omitempty"`
-	Kernel     string `json:"kernel,omitempty"`
-	Revision   string `json:"revision,omitempty"`
-	Race       bool   `json:"race,omitempty"`
 }
 
 // A Soak is one long run.
@@ -181,17 +168,4 @@ func Write(w io.Writer, r Report) error {
 }
 
 // Read reads a file that Write has written.
-func Read(path string) (Report, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return Report{}, err
-	}
-	var r Report
-	if err := json.Unmarshal(b, &r); err != nil {
-		return r, fmt.Errorf("%s: %w", path, err)
-	}
-	if r.Schema != Schema {
-		return r, fmt.Errorf("%s has schema %d, not %d: run it again", path, r.Schema, Schema)
-	}
-	return r, nil
-}
+func Read(path string) (Report, error) { return results.Read[Report](path, Schema) }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/towpath-go/towpath/e2e/internal/results"
 	"github.com/towpath-go/towpath/e2e/soak/internal/ledger"
 )
 
@@ -151,13 +152,7 @@ func counted[T int | int64](m map[string]T) string {
 }
 
 // count writes a number with commas, or a large one with fewer digits.
-func count(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+func count(n int64) string { return results.Thousands(fmt.Sprint(n)) }
 
 // narrow is count in at most seven characters.
 func narrow(n int64) string {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/towpath-go/towpath/e2e/internal/results"
 	"github.com/towpath-go/towpath/e2e/soak/internal/ledger"
 )
 
@@ -169,7 +170,7 @@ func Profile(file string) error {
 
 // Used returns what the process has used so far.
 func Used(side string) ledger.Usage {
-	return ledger.Usage{Side: side, CPU: processorTime(), Peak: status("VmHWM")}
+	return ledger.Usage{Side: side, CPU: results.ProcessorTime(), Peak: status("VmHWM")}
 }
 
 // status reads a size from /proc/self/status, 0 where there is none.

@@ -1,13 +1,15 @@
 //go:build unix
 
-package watch
+package results
 
 import (
 	"syscall"
 	"time"
 )
 
-func processorTime() time.Duration {
+// ProcessorTime is what this process has used, by itself and in the system, 0
+// where that is not known.
+func ProcessorTime() time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
 		return 0
