@@ -50,10 +50,9 @@ type Row struct {
 
 // A Meter measures one attack.
 type Meter struct {
-	t    testing.TB
-	row  Row
-	heap int64
-	went int
+	t     testing.TB
+	row   Row
+	start state
 }
 
 // Start takes the victim's state before the attack as what the attack is
@@ -61,6 +60,7 @@ type Meter struct {
 // bubble of synctest it waits for rest first, as [Meter.Sample] does.
 func Start(t testing.TB, a Attack) *Meter {
 	t.Helper()
+	startThreads()
 	atRest()
 	if a.Name == "" || a.Victim == "" || a.Reaction == "" || a.Bytes <= 0 {
 		t.Fatal("hostile: an attack without name, victim, reaction or bound")
@@ -71,8 +71,7 @@ func Start(t testing.TB, a Attack) *Meter {
 			Test: t.Name(), Name: a.Name, Victim: a.Victim, Reaction: a.Reaction, Limit: a.Limit,
 			Bytes: a.Bytes, Goroutines: a.Goroutines,
 		},
-		heap: settled(),
-		went: runtime.NumGoroutine(),
+		start: settled(),
 	}
 }
 
@@ -90,29 +89,6 @@ func atRest() {
 	synctest.Wait()
 }
 
-// settled returns what is held once no more of it goes: what the test before has
-// left may take more than one collection, and would hide as much of the attack.
-func settled() int64 {
-	least := held()
-	for range 10 {
-		n := held()
-		if n >= least-256 {
-			return min(n, least)
-		}
-		least = n
-	}
-	return least
-}
-
-// held returns the bytes of live objects and stacks.
-func held() int64 {
-	runtime.GC()
-	runtime.GC() // what the first one's finalizers and pools let go
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc + m.StackInuse)
-}
-
 // Sample measures, at a time when the victim holds as much as it will; the
 // largest of several samples counts. In a bubble of synctest it waits until all
 // goroutines but the caller's are blocked: the garbage of one that runs would be
@@ -122,8 +98,9 @@ func held() int64 {
 // of times at most.
 func (m *Meter) Sample() {
 	atRest()
-	m.row.Peak = max(m.row.Peak, held()-m.heap)
-	m.row.MostGo = max(m.row.MostGo, runtime.NumGoroutine()-m.went)
+	now := held()
+	m.row.Peak = max(m.row.Peak, now.since(m.start))
+	m.row.MostGo = max(m.row.MostGo, now.goroutines-m.start.goroutines)
 }
 
 // Cost measures the CPU time of a frame. Run carries the attack out with so many

@@ -99,6 +99,60 @@ func TestSampleWaitsForRest(t *testing.T) {
 	}
 }
 
+// TestThreadsAreNotHeld has the runtime's threads begin in the middle of an
+// attack.
+func TestThreadsAreNotHeld(t *testing.T) {
+	r := &recorder{TB: t, attrs: map[string]string{}}
+	m := Start(r, example)
+	occupyThreads(runtime.GOMAXPROCS(0) + 8)
+	m.Sample()
+	if m.End(nil); len(r.errors) > 0 {
+		t.Errorf("%q", r.errors)
+	}
+}
+
+// TestStacksAreHeld has goroutines that wait deep in their stacks, and new ones
+// that wait at once.
+func TestStacksAreHeld(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		wait       func(stop <-chan struct{})
+		n, atLeast int64
+	}{
+		{"shallow", func(stop <-chan struct{}) { <-stop }, 4000, smallestStack},
+		{"deep", func(stop <-chan struct{}) { waitDeep(stop, 20) }, 100, 20 << 10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := &recorder{TB: t, attrs: map[string]string{}}
+			synctest.Test(t, func(t *testing.T) {
+				stop := make(chan struct{})
+				m := Start(r, example)
+				for range tt.n {
+					go tt.wait(stop) // ends below
+				}
+				m.Sample()
+				m.End(nil)
+				close(stop)
+			})
+			// Some may take stacks that others have left.
+			if row := r.row(t); row.Held || row.Peak < tt.n*tt.atLeast*8/10 {
+				t.Errorf("%d bytes for %d goroutines", row.Peak, tt.n)
+			}
+		})
+	}
+}
+
+// waitDeep uses 1 KiB of stack and more for each of n calls.
+func waitDeep(stop <-chan struct{}, n int) byte {
+	var frame [1 << 10]byte
+	if n == 0 {
+		<-stop
+		return 0
+	}
+	frame[n] = waitDeep(stop, n-1)
+	return frame[n] + frame[n/2]
+}
+
 func TestLimitIsCompared(t *testing.T) {
 	r := &recorder{TB: t, attrs: map[string]string{}}
 	Start(r, example).End(&transport.ProtocolError{Limit: transport.LimitMemory})
