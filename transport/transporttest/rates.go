@@ -37,32 +37,41 @@ const (
 	gramsBurst  = 5
 )
 
+// slowTransfer sends one second's worth above what can come at once, on several
+// streams, and tells how long that took for how many bytes.
+func slowTransfer(e *env, windows int) (took time.Duration, n int) {
+	const streams = 4
+	p := pattern(1, (windows+rateBurst+ratePerSec)/streams)
+	start := time.Now()
+	var read [streams]<-chan content
+	for i := range streams {
+		x := e.openUni(e.a)
+		async(e, func() error {
+			x.Write(p)
+			return x.Close()
+		})
+		read[i] = asyncReadAll(e, e.acceptUni(e.b))
+	}
+	for _, r := range read {
+		e.wantContent(<-r, p)
+	}
+	return time.Since(start), streams * len(p)
+}
+
 var rateCases = []testCase{
 	{name: "DS-19 IncomingByteRate slows the writer down and loses nothing", b: slowed, run: func(e *env) {
 		windows := rateWindow
 		if e.caps.FixedLimits {
 			windows = fixedWindow
 		}
-		// One second's worth above what can come at once, on several streams.
-		const streams = 4
-		p := pattern(1, (windows+rateBurst+ratePerSec)/streams)
-		start := time.Now()
-		var read [streams]<-chan content
-		for i := range streams {
-			x := e.openUni(e.a)
-			async(e, func() error {
-				x.Write(p)
-				return x.Close()
-			})
-			read[i] = asyncReadAll(e, e.acceptUni(e.b))
-		}
-		for _, r := range read {
-			e.wantContent(<-r, p)
-		}
-		if took := time.Since(start); took < time.Second {
-			e.Fatalf("%d bytes in %v, which is above the rate", streams*len(p), took)
+		if took, n := slowTransfer(e, windows); took < time.Second {
+			e.Fatalf("%d bytes in %v, which is above the rate", n, took)
 		} else if e.caps.Bubble && took > 2*time.Second {
-			e.Fatalf("%d bytes took %v, which is far below the rate", streams*len(p), took)
+			e.Fatalf("%d bytes took %v, which is far below the rate", n, took)
+		}
+		// In real time a busy machine may be slower than the rate for once.
+		for try := 0; try < 4 && !e.caps.Bubble && e.b.Stats().Throttled == 0; try++ {
+			slowTransfer(e, windows)
 		}
 		if e.b.Stats().Throttled == 0 {
 			e.Fatal("Stats.Throttled is 0")
