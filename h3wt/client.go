@@ -33,7 +33,8 @@ type ClientConn struct {
 // one on its socket, its quic.Transport is best one of [ClientTransport].
 func NewClientConn(ctx context.Context, qc *quic.Conn, cfg *Config) (*ClientConn, error) {
 	c := &ClientConn{done: make(chan struct{}), told: make(chan struct{})}
-	c.conn.start(qc, cfg.settle(), false, nil)
+	settled := cfg.settle()
+	c.conn.start(qc, &settled, false, nil)
 	c.handleBidi = func(str *quic.Stream) { c.raw.HandleBidirectionalStream(str) }
 	tr := &http3.Transport{
 		EnableDatagrams:        true,
@@ -44,17 +45,15 @@ func NewClientConn(ctx context.Context, qc *quic.Conn, cfg *Config) (*ClientConn
 	c.raw = tr.NewRawClientConn(qc)
 	c.h3 = c.raw
 	c.serveStreams()
-	// Ends with the connection, after its accept loops.
-	go func() {
+	context.AfterFunc(qc.Context(), func() {
 		defer close(c.done)
-		<-qc.Context().Done()
 		c.stopSweep()
 		c.loops.Wait()
 		<-c.told
 		if c.open {
 			c.tellEnded()
 		}
-	}()
+	})
 	if err := c.verify(ctx); err != nil {
 		close(c.told)
 		c.Close()

@@ -99,6 +99,9 @@ type Config struct {
 	// Events of sessions go to Session.Logger.
 	Logger *slog.Logger
 
+	// session is Session with defaults, once settled.
+	session *transport.Config
+
 	// noFlowControl has SETTINGS announce no limits, for tests: both ends do
 	// without session flow control then.
 	noFlowControl bool
@@ -148,6 +151,8 @@ func (c *Config) settle() Config {
 		session = *d.Session
 	}
 	d.Session = &session
+	settled := session.WithDefaults()
+	d.session = &settled
 	if d.MinDraft == 0 {
 		d.MinDraft = Draft02
 	}

@@ -2,6 +2,7 @@ package h3wt
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"sync"
@@ -28,7 +29,7 @@ type http3Conn interface {
 // other lock is taken while it is held, and quic-go is not called.
 type conn struct {
 	qc     *quic.Conn
-	cfg    Config // settled
+	cfg    *Config // settled; on a server that of all connections
 	server bool
 	h3     http3Conn
 	limits initialLimits // what SETTINGS announced
@@ -42,6 +43,9 @@ type conn struct {
 	// given. It changes inside quic-go's flow control, where a lock of ours must
 	// not be waited for, hence an atomic.
 	pool atomic.Int64
+
+	tlsOnce sync.Once
+	tls     tls.ConnectionState // see tlsState
 
 	loops sync.WaitGroup // what ends with the connection: accept loops, header readers
 
@@ -78,7 +82,7 @@ type conn struct {
 }
 
 // start sets c up. The accept loops are started by serveStreams.
-func (c *conn) start(qc *quic.Conn, cfg Config, server bool, budget *sessionstate.Budget) {
+func (c *conn) start(qc *quic.Conn, cfg *Config, server bool, budget *sessionstate.Budget) {
 	c.qc, c.cfg, c.server = qc, cfg, server
 	c.limits = cfg.limits()
 	c.resets = sessionstate.NewRateGuard(time.Now(), cfg.Session.Floods.Resets, transport.Rate{PerSecond: 100, Burst: 1000})
@@ -91,38 +95,50 @@ func (c *conn) start(qc *quic.Conn, cfg Config, server bool, budget *sessionstat
 // serveStreams starts the two accept loops. They end with the connection, and
 // c.loops waits for them.
 func (c *conn) serveStreams() {
-	c.loops.Go(c.acceptBidi)
-	c.loops.Go(c.acceptUni)
+	c.loops.Add(2)
+	go c.accept(c.nextBidi)
+	go c.accept(c.nextUni)
 }
 
-func (c *conn) acceptBidi() {
-	for {
-		str, err := c.qc.AcceptStream(context.Background())
+func (c *conn) nextBidi(ctx context.Context) (*incoming, error) {
+	str, err := c.qc.AcceptStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if c.server {
+		c.expectRequest(str.StreamID())
+	}
+	return &incoming{bidi: str}, nil
+}
+
+func (c *conn) nextUni(ctx context.Context) (*incoming, error) {
+	str, err := c.qc.AcceptUniStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &incoming{uni: str}, nil
+}
+
+// accept waits for a stream, and passes it on with all others that are there.
+// Then another goroutine waits: one that has only waited has the smallest of
+// stacks, and the stack of one that has worked never becomes as small again.
+func (c *conn) accept(next func(context.Context) (*incoming, error)) {
+	defer c.loops.Done()
+	for wait := context.Background(); ; wait = canceled {
+		in, err := next(wait)
+		if errors.Is(err, context.Canceled) && c.qc.Context().Err() == nil {
+			c.loops.Add(1)
+			go c.accept(next)
+			return
+		}
 		if err != nil {
 			return
 		}
-		if c.server {
-			c.expectRequest(str.StreamID())
-		}
-		if c.dispatch(&incoming{bidi: str}, true) {
+		if c.dispatch(in, true) {
 			continue
 		}
 		// Ends when the header is here, or after EarlyTimeout.
-		c.loops.Go(func() { c.dispatch(&incoming{bidi: str}, false) })
-	}
-}
-
-func (c *conn) acceptUni() {
-	for {
-		str, err := c.qc.AcceptUniStream(context.Background())
-		if err != nil {
-			return
-		}
-		if c.dispatch(&incoming{uni: str}, true) {
-			continue
-		}
-		// As above.
-		c.loops.Go(func() { c.dispatch(&incoming{uni: str}, false) })
+		c.loops.Go(func() { c.dispatch(in, false) })
 	}
 }
 
@@ -299,6 +315,12 @@ func (c *conn) sessionsLocked() []*Session {
 func (c *conn) rtt() (time.Duration, bool) {
 	st := c.qc.ConnectionStats()
 	return st.SmoothedRTT, st.LatestRTT > 0
+}
+
+// tlsState is the state of TLS when the first session began, which all share.
+func (c *conn) tlsState() *tls.ConnectionState {
+	c.tlsOnce.Do(func() { c.tls = c.qc.ConnectionState().TLS })
+	return &c.tls
 }
 
 // takeWindow reserves n bytes of the connection's window for a session.

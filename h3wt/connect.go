@@ -63,38 +63,48 @@ func (s *Session) holdEnd(str *quic.Stream) {
 	watching.Store(true)
 }
 
-// readConnect reads the CONNECT stream to its end and ends the session with it.
-func (s *Session) readConnect() {
-	stop := context.AfterFunc(s.str.Context(), s.sendSideGone)
-	defer stop()
-	r := &connectReader{s: s}
+// connectBuffers has what CONNECT streams are read into.
+var connectBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
+
+// A connectReader reads the CONNECT stream to its end and ends the session with it.
+type connectReader struct {
+	s       *Session
+	below   receiver // the QUIC stream, where http3 gives it: on a server
+	decoder capsule.Decoder
+	payload []byte
+	stop    func() bool // ends the watch for the end of the sending side
+	one     [1]byte
+	closed  bool // WT_CLOSE_SESSION has come
+	over    bool // the stream is not read any more
+	taken   bool // s.endTaken is closed
+}
+
+// readConnect starts the reader. Below may be nil.
+func (s *Session) readConnect(below receiver) {
+	r := &connectReader{s: s, below: below}
 	r.decoder.HTTP3 = true
-	buf := make([]byte, readSize)
-	taken := sync.OnceFunc(func() { close(s.endTaken) })
-	defer taken()
+	r.stop = context.AfterFunc(s.str.Context(), s.sendSideGone)
+	go r.run()
+}
+
+// run waits for something to be read, reads it, and leaves the next wait to
+// another goroutine: in most sessions nothing comes for long, and the stack of one
+// that has only waited is half of what http3's reading needs. Where the QUIC
+// stream is not known, http3 waits.
+func (r *connectReader) run() {
 	for !r.over {
-		n, err := s.str.Read(buf)
-		if err != nil {
-			taken()
+		if r.below != nil {
+			_, _ = r.below.Peek(r.one[:]) // Read says how it failed
 		}
-		if n > 0 {
-			r.feed(buf[:n])
-		} else if err == nil && s.trailer() != nil {
-			// Only DATA frames may follow on a CONNECT stream.
-			r.malformed("trailers on the CONNECT stream")
-		} else if err == nil {
-			// An empty DATA frame brings nothing forward either.
-			if err := r.glitch("empty DATA frame"); err != nil {
-				r.over = true
-				s.fail(err)
-			}
-		}
-		if err != nil && !r.over {
-			r.end(err)
+		r.read()
+		if r.below != nil && !r.over {
+			go r.run()
+			return
 		}
 	}
 	// Nothing can come any more. What is left of the sending side may wait for
 	// credit of a peer that has gone.
+	s := r.s
 	s.str.CancelRead(codeSessionGone)
 	s.mu.Lock()
 	pending := !s.control.over
@@ -104,15 +114,42 @@ func (s *Session) readConnect() {
 		s.str.CancelWrite(codeSessionGone)
 	}
 	s.finish()
+	r.take()
+	r.stop()
 }
 
-// connectReader is the state of readConnect.
-type connectReader struct {
-	s       *Session
-	decoder capsule.Decoder
-	closed  bool // WT_CLOSE_SESSION has come
-	over    bool // the stream is not read any more
-	payload []byte
+// take says that nothing more is read from the stream.
+func (r *connectReader) take() {
+	if !r.taken {
+		r.taken = true
+		close(r.s.endTaken)
+	}
+}
+
+// read takes what has come.
+func (r *connectReader) read() {
+	buf := connectBuffers.Get().(*[readSize]byte)
+	defer connectBuffers.Put(buf)
+	s := r.s
+	n, err := s.str.Read(buf[:])
+	if err != nil {
+		r.take()
+	}
+	if n > 0 {
+		r.feed(buf[:n])
+	} else if err == nil && s.trailer() != nil {
+		// Only DATA frames may follow on a CONNECT stream.
+		r.malformed("trailers on the CONNECT stream")
+	} else if err == nil {
+		// An empty DATA frame brings nothing forward either.
+		if err := r.glitch("empty DATA frame"); err != nil {
+			r.over = true
+			s.fail(err)
+		}
+	}
+	if err != nil && !r.over {
+		r.end(err)
+	}
 }
 
 // feed decodes what came. After WT_CLOSE_SESSION nothing may come any more

@@ -188,6 +188,7 @@ func (s *Session) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 		if ok && s.incoming.Len() > 0 {
 			signal(s.datagramReady)
 		}
+		ready := waiting(&s.datagramReady, 1)
 		s.mu.Unlock()
 		s.dropped(false, drops)
 		if ok {
@@ -195,7 +196,7 @@ func (s *Session) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 			return p, nil
 		}
 		select {
-		case <-s.datagramReady:
+		case <-ready:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-s.ctx.Done():

@@ -147,23 +147,19 @@ func (c *ClientConn) connect(ctx context.Context, req *http.Request, opts *trans
 	}
 
 	protocol, err := c.selected(rsp, opts)
-	config := opts.Config
-	if config == nil {
-		config = c.cfg.Session
-	}
 	rsp.Trailer = nil
 	s := newSession(sessionParams{
 		conn:     &c.conn,
 		id:       id,
 		str:      str,
-		config:   config,
+		config:   opts.Config,
 		protocol: protocol,
 		header:   rsp.Header,
 		trailer:  func() http.Header { return rsp.Trailer },
 		urgency:  max(sessionUrgency(req.Header), defaultUrgency),
 	})
 	c.establish(s)
-	s.run()
+	s.run(nil)
 	if err != nil {
 		// The session exists for the server, so it is closed, not just dropped.
 		// The wait for its answer is not the caller's; it is bounded by

@@ -26,15 +26,15 @@
 //
 // # Concurrency
 //
-// Everything may be called from any goroutine. A connection has 7 goroutines at
-// either end: 2 of quic-go, 2 for what http3 reads (the control stream,
-// datagrams), 2 that accept streams and 1 that waits for its end. A session has
-// 2: the reader of its CONNECT stream, and one that takes datagrams from http3,
-// which keeps only a few. A stream has none, but while its header is late, and a
-// request has one from its first bytes to the return of its handler; nor has a
-// writer: capsules are written by whoever causes them, and by a goroutine only
-// while the peer gives no credit, as are datagrams while there are any. So a peer
-// causes at most as many goroutines in a connection as QUIC allows it streams.
+// Everything may be called from any goroutine. A connection has 6 goroutines at
+// either end: 2 of quic-go, 2 for what http3 reads (the control stream, datagrams)
+// and 2 that accept streams. A session has 2: the reader of its CONNECT stream,
+// and one that takes datagrams from http3, which keeps only a few. A stream has
+// none, but while its header is late, and a request has one from its first bytes
+// to the return of its handler; nor has a writer: capsules are written by whoever
+// causes them, and by a goroutine only while the peer gives no credit, as are
+// datagrams while there are any. So a peer causes at most as many goroutines in a
+// connection as QUIC allows it streams.
 //
 // There are two mutexes, the connection's and the session's, which its streams
 // share. They are never held together, nor while quic-go, http3 or the

@@ -40,7 +40,7 @@ func (c *conn) drained(s *Session) {
 // of the connection's window; and so that at least one session's number of
 // streams is left of QUIC's.
 func (c *conn) makeRoom() {
-	session := c.cfg.Session.WithDefaults()
+	session := c.cfg.session
 	most := [2]int64{bidi: session.MaxIncomingStreams, uni: session.MaxIncomingUniStreams}
 	c.mu.Lock()
 	ended := c.ended[:len(c.ended):len(c.ended)] // drained does not change what is here

@@ -3,6 +3,7 @@ package h3wt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -327,4 +328,33 @@ func TestCloseWithCause(t *testing.T) {
 		}
 		<-cc.Done()
 	})
+}
+
+func TestDraining(t *testing.T) {
+	for _, early := range []bool{true, false} {
+		t.Run(fmt.Sprintf("asked before the peer drains: %v", early), func(t *testing.T) {
+			s := &Session{cfg: new(transport.Config)}
+			var asked <-chan struct{}
+			if early {
+				asked = s.Draining()
+				select {
+				case <-asked:
+					t.Fatal("draining before the peer does")
+				default:
+				}
+			}
+			if !s.peerDrains() || s.peerDrains() {
+				t.Error("the first time is not told from the second")
+			}
+			for _, draining := range []<-chan struct{}{asked, s.Draining(), s.Draining()} {
+				select {
+				case <-draining:
+				default:
+					if draining != nil {
+						t.Error("not draining after the peer did")
+					}
+				}
+			}
+		})
+	}
 }

@@ -176,4 +176,4 @@ func TestGoroutines(t *testing.T) {
 const goroutinesPerSession = 2
 
 // At a client and at a server.
-var goroutinesPerConnection = [2]int{7, 7}
+var goroutinesPerConnection = [2]int{6, 6}

@@ -86,7 +86,7 @@ func (s *Session) takePlace(ctx context.Context, kind int) error {
 			s.stats.Stalls++
 			s.control.streamsBlocked[kind], s.control.hasStreamsBlocked[kind] = limit, true
 		}
-		raised := s.streamsRaised[kind]
+		raised := waiting(&s.streamsRaised[kind], 0)
 		s.mu.Unlock()
 		if blocked {
 			s.blockedAt("streams", limit)
@@ -114,10 +114,20 @@ func (s *Session) returnPlace(kind int) {
 	s.mu.Unlock()
 }
 
-// raiseLocked wakes those who wait on *ch.
+// raiseLocked wakes those who wait on *ch, which they have from waiting.
 func (s *Session) raiseLocked(ch *chan struct{}) {
-	close(*ch)
-	*ch = make(chan struct{})
+	if *ch != nil {
+		close(*ch)
+		*ch = nil
+	}
+}
+
+// waiting returns *ch, which it makes if there is none. The session is locked.
+func waiting(ch *chan struct{}, slots int) <-chan struct{} {
+	if *ch == nil {
+		*ch = make(chan struct{}, slots)
+	}
+	return *ch
 }
 
 // openQUIC opens the QUIC stream of d.
@@ -225,9 +235,10 @@ func (s *Session) acceptNext(ctx context.Context, kind int) (*dataStream, error)
 			s.mu.Unlock()
 			return d, nil
 		}
+		ready := waiting(&q.ready, 1)
 		s.mu.Unlock()
 		select {
-		case <-q.ready:
+		case <-ready:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-s.ctx.Done():

@@ -55,6 +55,7 @@ type Server struct {
 	cfg        Config // settled
 	mem        *sessionstate.Budget
 	growth     *growth
+	settings   map[uint64]uint64 // of all connections
 	unverified unverified
 	refusals   refusals
 
@@ -82,6 +83,7 @@ func (s *Server) init() {
 			s.mem = sessionstate.NewBudget(max(s.cfg.MaxServerMemory/4, 1), nil)
 		}
 		s.growth = newGrowth(s.cfg.MaxServerMemory)
+		s.settings = s.cfg.settings()
 		s.unverified.most = s.cfg.UnverifiedHandshakes
 		s.conns = make(map[*conn]struct{})
 		s.transports = make(map[*quic.Transport]*quic.EarlyListener)
@@ -122,8 +124,19 @@ func (s *Server) Serve(pc net.PacketConn) error {
 			err = aerr
 			break
 		}
-		// Ends with the connection; s.conns tells of it.
-		s.serving.Go(func() { s.serveConn(qc) })
+		s.serving.Add(1) // until the connection has ended
+		// Ends when the connection is served, or will not be.
+		go func() {
+			c, err := s.beginConn(qc)
+			if err != nil {
+				s.serving.Done()
+				return
+			}
+			context.AfterFunc(qc.Context(), func() {
+				defer s.serving.Done()
+				c.endConn()
+			})
+		}()
 	}
 	s.mu.Lock()
 	stopping := s.state != serverOpen
@@ -148,7 +161,13 @@ func (s *Server) ServeQUICConn(qc *quic.Conn) error {
 	if !state.SupportsDatagrams.Local || !state.SupportsStreamResetPartialDelivery.Local {
 		return errors.New("h3wt: quic.Config lacks EnableDatagrams or EnableStreamResetPartialDelivery")
 	}
-	return s.serveConn(qc)
+	c, err := s.beginConn(qc)
+	if err != nil {
+		return err
+	}
+	<-qc.Context().Done()
+	c.endConn()
+	return context.Cause(qc.Context())
 }
 
 // ConfigureQUIC completes a quic.Config for connections that are given to
@@ -160,49 +179,66 @@ func (s *Server) ConfigureQUIC(base *quic.Config) *quic.Config {
 	return q
 }
 
-// serveConn runs a connection to its end.
-func (s *Server) serveConn(qc *quic.Conn) error {
+// beginConn brings a connection to where its streams are served. If that succeeds,
+// endConn has to follow the connection's end.
+func (s *Server) beginConn(qc *quic.Conn) (*serverConn, error) {
 	c := &serverConn{server: s}
-	c.conn.start(qc, s.cfg, true, s.mem)
+	c.conn.start(qc, &s.cfg, true, s.mem)
 	c.rate = newRate(s.cfg.SessionRate)
 	c.handleBidi = c.serveRequest
-	s.growth.add(&c.conn)
-	defer s.growth.remove(&c.conn)
 	s.mu.Lock()
 	if s.state != serverOpen {
 		s.mu.Unlock()
 		qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
-		return http.ErrServerClosed
+		return nil, http.ErrServerClosed
 	}
 	s.conns[&c.conn] = struct{}{}
 	s.mu.Unlock()
-	defer s.removeConn(&c.conn)
+	s.growth.add(&c.conn)
 
 	h3 := &http3.Server{
 		Handler:            c,
 		EnableDatagrams:    true,
-		AdditionalSettings: c.cfg.settings(),
+		AdditionalSettings: s.settings,
 		MaxHeaderBytes:     s.cfg.MaxHeaderBytes,
 		IdleTimeout:        s.cfg.IdleTimeout,
 	}
 	raw, err := h3.NewRawServerConn(qc)
 	if err != nil {
 		qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeInternalError), "")
-		return err
+		c.forgetConn()
+		return nil, err
 	}
 	c.h3, c.raw = raw, raw
 	if err := s.admitConn(qc); err != nil {
-		raw.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") // stops http3's idle timer
-		return err
+		c.stopIdle()
+		c.forgetConn()
+		return nil, err
 	}
 	c.tellOpened()
 	c.serveStreams()
-	<-qc.Context().Done()
-	raw.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") // stops http3's idle timer
+	return c, nil
+}
+
+// stopIdle stops http3's idle timer.
+func (c *serverConn) stopIdle() {
+	c.raw.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
+}
+
+// endConn follows the end of the connection. It waits for all goroutines but those
+// of handlers.
+func (c *serverConn) endConn() {
+	c.stopIdle()
 	c.stopSweep()
 	c.loops.Wait()
 	c.tellEnded()
-	return context.Cause(qc.Context())
+	c.forgetConn()
+}
+
+// forgetConn takes a connection out of the server's tables.
+func (c *serverConn) forgetConn() {
+	c.server.growth.remove(&c.conn)
+	c.server.removeConn(&c.conn)
 }
 
 func (s *Server) removeConn(c *conn) {

@@ -2,7 +2,6 @@ package h3wt
 
 import (
 	"context"
-	"crypto/tls"
 	"net/http"
 	"sync"
 	"time"
@@ -25,11 +24,10 @@ type Session struct {
 	c           *conn
 	id          quic.StreamID
 	str         connectStream
-	cfg         transport.Config // with defaults
+	cfg         *transport.Config // with defaults, and maybe of other sessions too
 	flowControl bool
 	limitRule   limitRule
 	info        transport.Info // what does not change
-	tls         tls.ConnectionState
 	bidiHeader  []byte
 	uniHeader   []byte
 	trailer     func() http.Header // nil until trailers have come
@@ -39,8 +37,6 @@ type Session struct {
 	began  time.Time
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	// draining is closed when the peer asks to wind down.
-	draining chan struct{}
 	// lingered is closed once no further stream can become readable.
 	lingered chan struct{}
 	// endTaken is closed when nothing more is read from the CONNECT stream.
@@ -51,8 +47,11 @@ type Session struct {
 	mu    sync.Mutex // guards the following
 	life  sessionstate.Lifecycle
 	drain sessionstate.Drain
-	err   *transport.SessionError // set once, when the session ends
-	stats transport.Stats
+	// draining is closed when the peer asks to wind down. It is made for the first
+	// who wants to know, as are the channels for those who wait below.
+	draining chan struct{}
+	err      *transport.SessionError // set once, when the session ends
+	stats    transport.Stats
 
 	streams map[quic.StreamID]*dataStream
 	accept  [2]acceptQueue // by kind
@@ -60,7 +59,7 @@ type Session struct {
 	peer    [2]sessionstate.PeerLimit
 	// returned are places taken from local for streams that did not come about.
 	returned [2]uint64
-	// creditRaised and streamsRaised are closed and replaced when the peer
+	// creditRaised and streamsRaised are closed and taken away when the peer
 	// raises a limit, or an unused place comes back.
 	creditRaised  chan struct{}
 	streamsRaised [2]chan struct{}
@@ -84,7 +83,7 @@ type Session struct {
 	finished            []*sendPart // the last streams that were closed
 	outgoing            *sessionstate.DatagramQueue
 	incoming            *sessionstate.DatagramQueue
-	datagramReady       chan struct{} // 1 slot
+	datagramReady       chan struct{} // 1 slot; nil before somebody waits
 
 	// The following is guarded by c.mu.
 	inSenders bool
@@ -107,12 +106,13 @@ func kindOf(u bool) int {
 // The peer's stream limits bound it.
 type acceptQueue struct {
 	streams []*dataStream
-	ready   chan struct{} // 1 slot: there may be one to take
+	ready   chan struct{} // 1 slot: there may be one to take; nil before somebody waits
 	live    int64         // accepted and not over
 	most    int64         // of those, while the session has no flow control
 }
 
-// signal wakes one that waits.
+// signal wakes one that waits. Where ch is nil nobody has waited yet, and who
+// comes to wait looks first.
 func signal(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:
@@ -125,7 +125,7 @@ type sessionParams struct {
 	conn     *conn
 	id       quic.StreamID
 	str      connectStream
-	config   *transport.Config
+	config   *transport.Config // nil is that of the connection
 	protocol string
 	header   http.Header
 	trailer  func() http.Header
@@ -140,35 +140,34 @@ var _ transport.Session = (*Session)(nil)
 func newSession(p sessionParams) *Session {
 	c := p.conn
 	settings, rules := c.peerSettings(), c.draftInUse()
-	cfg := p.config.WithDefaults()
-	state := c.qc.ConnectionState()
+	cfg := c.cfg.session
+	if p.config != nil {
+		own := p.config.WithDefaults()
+		cfg = &own
+	}
 	now := time.Now()
 	s := &Session{
-		c:             c,
-		id:            p.id,
-		str:           p.str,
-		cfg:           cfg,
-		flowControl:   rules.flowControlled(settings),
-		limitRule:     rules.limits,
-		tls:           state.TLS,
-		bidiHeader:    capsule.AppendVarint(capsule.AppendVarint(nil, bidiStreamType), uint64(p.id)),
-		uniHeader:     capsule.AppendVarint(capsule.AppendVarint(nil, uniStreamType), uint64(p.id)),
-		trailer:       p.trailer,
-		draining:      make(chan struct{}),
-		lingered:      make(chan struct{}),
-		endTaken:      make(chan struct{}),
-		done:          make(chan struct{}),
-		streams:       make(map[quic.StreamID]*dataStream),
-		creditRaised:  make(chan struct{}),
-		sendCredit:    sessionstate.NewSendCredit(settings.InitialMaxData),
-		floods:        sessionstate.NewFloods(now, cfg.Floods),
-		datagramRate:  newDatagramRate(now, cfg.IncomingDatagramRate),
-		pacing:        pacing{pace: sessionstate.NewPace(now, cfg.IncomingByteRate)},
-		began:         now,
-		outgoing:      sessionstate.NewDatagramQueue(cfg.OutgoingDatagramQueue, cfg.DatagramDrop, cfg.OutgoingMaxAge),
-		incoming:      sessionstate.NewDatagramQueue(cfg.IncomingDatagramQueue, cfg.DatagramDrop, cfg.IncomingMaxAge),
-		datagramReady: make(chan struct{}, 1),
-		ranks:         ranks{base: p.urgency},
+		c:            c,
+		id:           p.id,
+		str:          p.str,
+		cfg:          cfg,
+		flowControl:  rules.flowControlled(settings),
+		limitRule:    rules.limits,
+		bidiHeader:   capsule.AppendVarint(capsule.AppendVarint(nil, bidiStreamType), uint64(p.id)),
+		uniHeader:    capsule.AppendVarint(capsule.AppendVarint(nil, uniStreamType), uint64(p.id)),
+		trailer:      p.trailer,
+		lingered:     make(chan struct{}),
+		endTaken:     make(chan struct{}),
+		done:         make(chan struct{}),
+		streams:      make(map[quic.StreamID]*dataStream),
+		sendCredit:   sessionstate.NewSendCredit(settings.InitialMaxData),
+		floods:       sessionstate.NewFloods(now, cfg.Floods),
+		datagramRate: newDatagramRate(now, cfg.IncomingDatagramRate),
+		pacing:       pacing{pace: sessionstate.NewPace(now, cfg.IncomingByteRate)},
+		began:        now,
+		outgoing:     sessionstate.NewDatagramQueue(cfg.OutgoingDatagramQueue, cfg.DatagramDrop, cfg.OutgoingMaxAge),
+		incoming:     sessionstate.NewDatagramQueue(cfg.IncomingDatagramQueue, cfg.DatagramDrop, cfg.IncomingMaxAge),
+		ranks:        ranks{base: p.urgency},
 	}
 	s.info = transport.Info{
 		Protocol:            transport.HTTP3,
@@ -176,17 +175,17 @@ func newSession(p sessionParams) *Session {
 		ApplicationProtocol: p.protocol,
 		LocalAddr:           c.qc.LocalAddr(),
 		RemoteAddr:          c.qc.RemoteAddr(),
-		TLS:                 &s.tls,
+		TLS:                 c.tlsState(),
 		ID:                  uint64(p.id),
 		Header:              p.header,
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	_ = s.ctx.Done() // made here, and not by those who wait on stacks of their own
 	most := [2]int64{cfg.MaxIncomingStreams, cfg.MaxIncomingUniStreams}
 	announced := [2]uint64{c.limits.maxStreamsBidi, c.limits.maxStreamsUni}
 	allowed := [2]uint64{settings.InitialMaxStreamsBidi, settings.InitialMaxStreamsUni}
 	for k := range s.accept {
-		s.accept[k] = acceptQueue{ready: make(chan struct{}, 1), most: most[k]}
-		s.streamsRaised[k] = make(chan struct{})
+		s.accept[k].most = most[k]
 		s.local[k] = sessionstate.NewLocalLimit(allowed[k])
 		s.peer[k] = sessionstate.NewPeerLimit(announced[k], uint64(most[k]))
 	}
@@ -199,8 +198,9 @@ func newSession(p sessionParams) *Session {
 	return s
 }
 
-// run starts the session once everything that waited for it was delivered.
-func (s *Session) run() {
+// run starts the session once everything that waited for it was delivered. Below
+// is the QUIC stream of s.str, nil on a client, where http3 keeps it.
+func (s *Session) run(below receiver) {
 	s.logOpened()
 	if m := s.c.cfg.Monitor; m != nil {
 		m.SessionOpened(s, s.c.side())
@@ -209,7 +209,7 @@ func (s *Session) run() {
 	s.announceLimits()
 	// Ends with the CONNECT stream: its end, a reset, CloseTimeout after the
 	// session's end, or the connection's end. Session.done tells it.
-	go s.readConnect()
+	s.readConnect(below)
 	// Ends with the session's context.
 	go s.receiveDatagrams()
 }
@@ -238,7 +238,17 @@ func (s *Session) Stats() transport.Stats {
 }
 
 // Draining is closed once the peer asked to wind down.
-func (s *Session) Draining() <-chan struct{} { return s.draining }
+func (s *Session) Draining() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining == nil {
+		s.draining = make(chan struct{})
+		if s.drain.PeerDraining() {
+			close(s.draining)
+		}
+	}
+	return s.draining
+}
 
 // Drain asks the peer to wind down.
 func (s *Session) Drain() error {
@@ -258,9 +268,11 @@ func (s *Session) Drain() error {
 func (s *Session) peerDrains() bool {
 	s.mu.Lock()
 	first := s.drain.PeerDrains()
+	if first && s.draining != nil {
+		close(s.draining)
+	}
 	s.mu.Unlock()
 	if first {
-		close(s.draining)
 		s.winding()
 	}
 	return first

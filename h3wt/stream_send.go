@@ -191,7 +191,7 @@ func (p *sendPart) awaitCredit() error {
 			s.stats.Stalls++
 			s.control.dataBlocked, s.control.hasDataBlocked = limit, true
 		}
-		credit := s.creditRaised
+		credit := waiting(&s.creditRaised, 0)
 		if p.expires == nil {
 			p.expires = make(chan struct{})
 		}

@@ -174,14 +174,18 @@ func (c *serverConn) awaitSettings(w http.ResponseWriter) (limit transport.Limit
 	if !ok {
 		return "", "no access to SETTINGS"
 	}
-	t := time.NewTimer(c.cfg.SettingsTimeout)
-	defer t.Stop()
 	select {
-	case <-peer.ReceivedSettings():
-	case <-c.qc.Context().Done():
-		return "", "connection lost"
-	case <-t.C:
-		return transport.LimitHandshakeTime, "no SETTINGS"
+	case <-peer.ReceivedSettings(): // as a rule
+	default:
+		t := time.NewTimer(c.cfg.SettingsTimeout)
+		defer t.Stop()
+		select {
+		case <-peer.ReceivedSettings():
+		case <-c.qc.Context().Done():
+			return "", "connection lost"
+		case <-t.C:
+			return transport.LimitHandshakeTime, "no SETTINGS"
+		}
 	}
 	p := peerSettings(peer.Settings(), c.qc.ConnectionState())
 	if why := p.invalid(c.cfg.MinDraft, true); why != "" {
@@ -276,23 +280,21 @@ func (q *request) accept(r *http.Request, status int, protocol string, fields ht
 		return nil, fmt.Errorf("h3wt: accepting the session: %w", err)
 	}
 	setConnectUrgency(str, 0) // capsules before data
-	q.r.Trailer = nil
-	config := opts.Config
-	if config == nil {
-		config = c.cfg.Session
-	}
+	// The session holds http3's request, which gets the trailers, and nothing else of q.
+	r3 := q.r
+	r3.Trailer = nil
 	s := newSession(sessionParams{
 		conn:     &c.conn,
 		id:       q.id,
 		str:      str,
-		config:   config,
+		config:   opts.Config,
 		protocol: protocol,
-		header:   q.r.Header,
-		trailer:  func() http.Header { return q.r.Trailer },
-		urgency:  sessionUrgency(q.r.Header),
+		header:   r3.Header,
+		trailer:  func() http.Header { return r3.Trailer },
+		urgency:  sessionUrgency(r3.Header),
 	})
 	c.establish(s)
-	s.run()
+	s.run(q.stream)
 	s.holdEnd(q.stream)
 	c.mu.Lock()
 	closing := c.closing

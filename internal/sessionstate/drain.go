@@ -39,6 +39,9 @@ func (d *Drain) TakeDue() bool {
 // Due reports what TakeDue would, and changes nothing.
 func (d *Drain) Due() bool { return d.local == drainDue }
 
+// PeerDraining reports whether PeerDrains was called.
+func (d *Drain) PeerDraining() bool { return d.peer }
+
 // PeerDrains notes the peer's WT_DRAIN_SESSION or the going away of its
 // connection. It reports whether this was the first sign; only then there is an
 // event for the application.

@@ -5,9 +5,15 @@ import "testing"
 func TestDrain(t *testing.T) {
 	t.Run("H2-173 the event is raised once", func(t *testing.T) {
 		var d Drain
+		if d.PeerDraining() {
+			t.Error("the peer drains before any sign")
+		}
 		for i, want := range []bool{true, false, false} {
 			if got := d.PeerDrains(); got != want {
 				t.Errorf("sign %d: first = %v, want %v", i, got, want)
+			}
+			if !d.PeerDraining() {
+				t.Errorf("the peer does not drain after sign %d", i)
 			}
 		}
 	})
