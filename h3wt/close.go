@@ -40,6 +40,7 @@ func (s *Session) noteFinished(p *sendPart) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closedAny = true
+	s.restLaterLocked()
 	if len(s.finished) == maxFinished {
 		copy(s.finished, s.finished[1:])
 		s.finished[maxFinished-1] = p
@@ -53,11 +54,14 @@ func (s *Session) noteFinished(p *sendPart) {
 // does not overtake it.
 func (s *Session) hurryFinished() {
 	s.mu.Lock()
-	finished := s.finished
-	s.finished = nil
+	finished, rested := s.finished, s.rested
+	s.finished, s.rested = nil, nil
 	s.mu.Unlock()
 	for _, p := range finished {
 		p.q.SetPriority(0, true)
+	}
+	for _, r := range rested {
+		r.hurry()
 	}
 	setConnectUrgency(s.str, defaultUrgency)
 }

@@ -80,7 +80,9 @@ type Session struct {
 	// peer's half of the CONNECT stream has ended.
 	closedAny, answered bool
 	ranks               ranks
-	finished            []*sendPart // the last streams that were closed
+	finished            []*sendPart    // the last streams that were closed
+	rested              []restedStream // those before
+	resting             bool           // restFinished will run
 	outgoing            *sessionstate.DatagramQueue
 	incoming            *sessionstate.DatagramQueue
 	datagramReady       chan struct{} // 1 slot; nil before somebody waits
