@@ -1,7 +1,6 @@
 package h2conn
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/towpath-go/towpath/internal/gate"
 )
 
 // codeCalm is the code for abuse.
@@ -34,21 +35,27 @@ type Conn struct {
 	server  bool
 	handler ServerHandler
 
-	wake       chan struct{} // one slot: the writer has something to do
-	settingsIn chan struct{} // closed at the peer's first SETTINGS
-	readDone   chan struct{} // closed by the read goroutine as it ends
-	writeDone  chan struct{} // closed by the write goroutine as it ends
-	done       chan struct{} // closed when both have ended
-
 	r reader // read goroutine only
 	w writer // write goroutine only
 
 	mu sync.Mutex // guards the following, and the fields of Stream marked so
 
-	phase    phase
-	err      *ConnError // set once, with phaseEnding
-	hurryDue bool       // see unlock
-	started  bool       // the goroutines run
+	phase       phase
+	hurryDue    bool       // see unlock
+	started     bool       // the goroutines may run
+	wrote       bool       // the write goroutine had something since timerWriter was set
+	leave       bool       // it is to end, unless there is something to write
+	peerSettled bool       // the peer's first SETTINGS came
+	err         *ConnError // set once, with phaseEnding
+
+	settingsIn gate.Event // the peer's first SETTINGS came
+	done       gate.Event // both goroutines have ended
+
+	// The write goroutine runs while there is something to write and a moment
+	// longer, see wakeLocked.
+	wake      chan struct{} // one slot: it has something to do; nil: it does not run
+	readDone  chan struct{} // closed by the read goroutine as it ends; made with phaseEnding
+	writeDone chan struct{} // closed by the write goroutine after the last frame; made with phaseEnding
 
 	// Streams. charged counts a server's streams that have not ended or whose
 	// owner has not called Done, lingering those of them that were reset.
@@ -76,12 +83,11 @@ type Conn struct {
 	local        Settings // ours, as sent last
 	acked        Settings // ours, as the peer has acknowledged them
 	settingsOut  [][]http2.Setting
-	settingsSent []Settings // ours after each frame that is not acknowledged
-	peer         Settings   // the peer's, as received last
-	peerAcked    Settings   // the peer's, as we have acknowledged them
-	peerSettled  bool       // the first came
-	minTable     uint32     // smallest HEADER_TABLE_SIZE since the last ACK
-	settingsTime time.Time  // when ours were written, for the round-trip time
+	settingsSent []Settings    // ours after each frame that is not acknowledged
+	peer         Settings      // the peer's, as received last
+	peerAcked    Settings      // the peer's, as we have acknowledged them
+	minTable     uint32        // smallest HEADER_TABLE_SIZE since the last ACK
+	settingsTime time.Duration // when ours were written, as timers count; for the round-trip time
 
 	// Frames to write that the peer caused.
 	acksDue int
@@ -138,22 +144,18 @@ func (c *Conn) Serve() error {
 
 func newConn(nc net.Conn, cfg *Config, server bool) *Conn {
 	c := &Conn{
-		nc:         nc,
-		cfg:        cfg.withDefaults(server),
-		server:     server,
-		wake:       make(chan struct{}, 1),
-		settingsIn: make(chan struct{}),
-		readDone:   make(chan struct{}),
-		writeDone:  make(chan struct{}),
-		done:       make(chan struct{}),
-		streams:    make(map[uint32]*Stream),
-		nextID:     1,
-		local:      defaultSettings(),
-		acked:      defaultSettings(),
-		peer:       defaultSettings(),
-		peerAcked:  defaultSettings(),
-		minTable:   defaultTableSize,
+		nc:        nc,
+		cfg:       cfg.withDefaults(server),
+		server:    server,
+		streams:   make(map[uint32]*Stream),
+		nextID:    1,
+		local:     defaultSettings(),
+		acked:     defaultSettings(),
+		peer:      defaultSettings(),
+		peerAcked: defaultSettings(),
+		minTable:  defaultTableSize,
 	}
+	c.timers.began = time.Now()
 	c.glitches = newBucket(c.cfg.Glitches)
 	c.resets = newBucket(c.cfg.Resets)
 	c.send = defaultInitialWindow
@@ -180,10 +182,9 @@ func (c *Conn) start() bool {
 	return true
 }
 
-// run starts the write loop, runs the read loop and waits for both to end.
+// run runs the read loop and waits for the write loop, which is there by then, to
+// end.
 func (c *Conn) run() {
-	// Ends after GOAWAY was written or a write has failed; run waits for it.
-	go c.writeLoop()
 	c.readLoop()
 	<-c.writeDone
 	if c.cfg.OnEnd != nil {
@@ -192,7 +193,9 @@ func (c *Conn) run() {
 		c.mu.Unlock()
 		c.cfg.OnEnd(err)
 	}
-	close(c.done)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done.Happen()
 }
 
 // unlock releases mu and then does what must not be done under it: if the
@@ -208,11 +211,55 @@ func (c *Conn) unlock() {
 	c.nc.SetWriteDeadline(time.Now().Add(c.cfg.GoAwayTimeout))
 }
 
+// wakeLocked has the write goroutine look for something to write, and starts it
+// if it does not run: an idle connection has none.
 func (c *Conn) wakeLocked() {
+	if !c.started {
+		return // start wakes it
+	}
+	c.wrote, c.leave = true, false
+	if c.wake != nil {
+		c.nudgeLocked()
+		return
+	}
+	c.wake = make(chan struct{}, 1)
+	c.setTimerLocked(timerWriter, writerRest)
+	// Ends when there was nothing to write for a moment, after GOAWAY was written,
+	// or when a write has failed; run waits for the last two.
+	go c.writeLoop()
+}
+
+func (c *Conn) nudgeLocked() {
 	select {
 	case c.wake <- struct{}{}:
 	default: // it is awake
 	}
+}
+
+// restWriterLocked has the write goroutine end if it had nothing to do since it
+// was last asked. To start it again costs as much as a small write.
+func (c *Conn) restWriterLocked() {
+	switch {
+	case c.wake == nil:
+	case c.wrote:
+		c.wrote = false
+		c.setTimerLocked(timerWriter, writerRest)
+	default:
+		c.leave = true
+		c.nudgeLocked()
+	}
+}
+
+// leaves tells whether the write goroutine is to end now. If it is, the next wake
+// starts another.
+func (c *Conn) leaves() bool {
+	c.mu.Lock()
+	defer c.unlock()
+	if !c.leave {
+		return false
+	}
+	c.leave, c.wake = false, nil
+	return true
 }
 
 func (c *Conn) setPhaseLocked(p phase) {
@@ -232,6 +279,7 @@ func (c *Conn) endLocked(e *ConnError) {
 	c.setPhaseLocked(phaseEnding)
 	c.err = e
 	c.hurryDue = true
+	c.readDone, c.writeDone = make(chan struct{}), make(chan struct{})
 	c.timers.stop()
 	c.failWaitersLocked()
 	c.wakeLocked()
@@ -261,12 +309,16 @@ func (c *Conn) Close() error {
 	if !started {
 		return c.nc.Close()
 	}
-	<-c.done
+	<-c.Done()
 	return nil
 }
 
 // Done is closed when the connection has ended and both goroutines with it.
-func (c *Conn) Done() <-chan struct{} { return c.done }
+func (c *Conn) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.done.Done()
+}
 
 // Err returns why the connection ended or is ending: nil while it lives, then a
 // *ConnError.
@@ -300,7 +352,6 @@ func (c *Conn) NetConn() net.Conn { return c.nc }
 // peer a moment to read our GOAWAY: closing a socket with unread bytes could
 // destroy it on its way.
 func (c *Conn) readLoop() {
-	defer close(c.readDone)
 	err := c.read()
 	var ce *ConnError
 	if errors.As(err, &ce) {
@@ -308,6 +359,7 @@ func (c *Conn) readLoop() {
 	} else if !errors.Is(err, errEnding) {
 		c.end(c.lost(err))
 	}
+	defer close(c.readDone)
 	c.failStreams()
 	if ce == nil && !errors.Is(err, errEnding) && !isTimeout(err) {
 		return // the socket is at its end
@@ -370,9 +422,3 @@ func (c *Conn) logStream(msg string, id uint32, attrs ...slog.Attr) {
 		c.cfg.Logger.LogAttrs(context.Background(), slog.LevelDebug, msg, append(attrs, slog.Uint64("stream", uint64(id)))...)
 	}
 }
-
-// newReaderSize is how much is read ahead of the Framer: small frames cost one
-// read of the socket together, and large ones bypass the buffer.
-const newReaderSize = 8 << 10
-
-func newBufferedReader(nc net.Conn) *bufio.Reader { return bufio.NewReaderSize(nc, newReaderSize) }

@@ -1,7 +1,6 @@
 package h2conn
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -16,12 +15,12 @@ import (
 
 // A reader is the state of the read goroutine.
 type reader struct {
-	br    *bufio.Reader
+	in    input
 	fr    *http2.Framer
 	dec   *hpack.Decoder
 	block headerBlock
-	turn  int  // bytes of frames since others had the processor
-	inRun bool // between HEADERS without END_HEADERS and the end of the block
+	turn  int32 // bytes of frames since others had the processor
+	inRun bool  // between HEADERS without END_HEADERS and the end of the block
 }
 
 // readTurn is how many bytes of frames are read before other goroutines have the
@@ -32,8 +31,9 @@ type reader struct {
 const readTurn = 64 << 10
 
 func (r *reader) init(c *Conn) {
-	r.br = newBufferedReader(c.nc)
-	r.fr = http2.NewFramer(nil, r.br)
+	r.in.nc = c.nc
+	// One Framer for both directions, which do not touch each other's fields.
+	r.fr = http2.NewFramer(&c.w, &r.in)
 	r.fr.SetReuseFrames()
 	r.fr.SetMaxReadFrameSize(c.cfg.MaxFrameSize)
 	r.dec = hpack.NewDecoder(defaultTableSize, r.block.add)
@@ -55,6 +55,7 @@ func (c *Conn) read() error {
 		}
 	}
 	for first := true; ; first = false {
+		c.r.in.await()
 		if err := c.readFrame(first); err != nil {
 			return err
 		}
@@ -68,12 +69,12 @@ func (c *Conn) read() error {
 // readPreface checks the client's preface byte by byte, so that the beginning of
 // an HTTP/1 request is refused without waiting for more of it.
 func (c *Conn) readPreface() error {
+	var b [1]byte
 	for i := range len(http2.ClientPreface) {
-		b, err := c.r.br.ReadByte()
-		if err != nil {
+		if _, err := c.r.in.Read(b[:]); err != nil {
 			return err
 		}
-		if b != http2.ClientPreface[i] {
+		if b[0] != http2.ClientPreface[i] {
 			return connError(http2.ErrCodeProtocol, "no HTTP/2 preface")
 		}
 	}
@@ -94,7 +95,7 @@ func (c *Conn) readFrame(first bool) error {
 		return c.framerError(err, fh)
 	}
 	if fh.Type != http2.FrameHeaders {
-		c.r.turn += frameHeaderLen + int(fh.Length)
+		c.r.turn += frameHeaderLen + int32(fh.Length)
 	}
 	if first && (fh.Type != http2.FrameSettings || fh.Flags.Has(http2.FlagSettingsAck)) {
 		return connError(http2.ErrCodeProtocol, "first frame is not SETTINGS")
@@ -155,7 +156,7 @@ func (c *Conn) heard() bool {
 
 // discardFrame drops the payload of a frame that is ignored, charging n glitches.
 func (c *Conn) discardFrame(fh http2.FrameHeader, n float64) error {
-	if _, err := c.r.br.Discard(int(fh.Length)); err != nil {
+	if err := c.r.in.discard(int(fh.Length)); err != nil {
 		return err
 	}
 	if !c.heard() {

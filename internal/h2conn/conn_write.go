@@ -24,19 +24,20 @@ const (
 type writer struct {
 	out    []byte // frames encoded for the next write
 	limit  int
-	fr     *http2.Framer // writes to out
+	fr     *http2.Framer // writes to out; the reader's
 	enc    *hpack.Encoder
 	block  bytes.Buffer
 	frame  int // largest payload the peer takes
 	pooled *[]byte
 
+	begun   bool // the write goroutine ran
 	greeted bool // the first SETTINGS are written
 	mayGrow bool // what Config.MayGrow said last
 }
 
 func (w *writer) init(c *Conn) {
 	w.limit = c.cfg.WriteBuffer
-	w.fr = http2.NewFramer(w, nil)
+	w.fr = c.r.fr
 	w.enc = hpack.NewEncoder(&w.block)
 	w.enc.SetMaxDynamicTableSizeLimit(uint32(min(c.cfg.HeaderTableSize, defaultTableSize)))
 	w.frame = minMaxFrameSize
@@ -71,14 +72,24 @@ func (w *writer) putBuffer() {
 	}
 }
 
-// writeLoop encodes what is due and writes it, until the connection ends.
+// writerRest is how long the write goroutine has nothing to write before it ends:
+// that long to twice that.
+const writerRest = 250 * time.Millisecond
+
+// writeLoop encodes what is due and writes it, until there is nothing for a while
+// or the connection ends.
 func (c *Conn) writeLoop() {
-	defer close(c.writeDone)
 	w := &c.w
-	w.getBuffer()
-	if !c.server {
-		w.out = append(w.out, http2.ClientPreface...)
+	if !w.begun {
+		w.begun = true
+		w.getBuffer()
+		if !c.server {
+			w.out = append(w.out, http2.ClientPreface...)
+		}
 	}
+	c.mu.Lock()
+	wake := c.wake
+	c.mu.Unlock()
 	for {
 		w.getBuffer()
 		last := c.gather()
@@ -94,6 +105,7 @@ func (c *Conn) writeLoop() {
 				}
 				c.end(e)
 				c.closeSocket()
+				close(c.writeDone)
 				return
 			}
 			if !last {
@@ -104,8 +116,12 @@ func (c *Conn) writeLoop() {
 			break
 		}
 		w.putBuffer()
-		<-c.wake
+		<-wake
+		if c.leaves() {
+			return
+		}
 	}
+	defer close(c.writeDone)
 	w.putBuffer()
 	// GOAWAY is out. The peer closes now, or is closed on.
 	if cw, ok := c.nc.(interface{ CloseWrite() error }); ok {
@@ -193,7 +209,7 @@ func (c *Conn) encodeControlLocked() {
 	now := time.Now()
 	for _, list := range c.settingsOut {
 		must(fr.WriteSettings(list...))
-		c.settingsTime = now
+		c.settingsTime = now.Sub(c.timers.began)
 		c.setTimerLocked(timerSettings, c.cfg.SettingsTimeout)
 		if n := c.recv.limit - defaultInitialWindow; !c.w.greeted && n > 0 {
 			must(fr.WriteWindowUpdate(0, uint32(n)))

@@ -13,7 +13,9 @@
 //
 // # Goroutines and locks
 //
-// Two goroutines per connection. The read goroutine parses, checks and calls
+// Two goroutines per connection, of which the second exists only while there is
+// something to write and for a quarter to half a second longer: an idle connection
+// has one. The read goroutine parses, checks and calls
 // ServerHandler and Receiver; it never writes to the socket and never waits.
 // The write goroutine owns the header encoder and the socket's sending side; it
 // pulls bytes from each Source when the socket and both flow-control windows can

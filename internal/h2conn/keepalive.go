@@ -20,14 +20,16 @@ const (
 	timerKeepAlive                // no frame received
 	timerPing                     // answer to a keep-alive PING
 	timerGoAway                   // answer to the PING between two GOAWAY frames
+	timerWriter                   // the write goroutine had nothing to write
 	numTimers
 )
 
 // timers are all deadlines of a connection on one time.Timer. Guarded by Conn.mu.
 type timers struct {
-	at      [numTimers]time.Time // zero: not set
+	began   time.Time                // what the following count from
+	at      [numTimers]time.Duration // 0: not set
+	armed   time.Duration            // when timer fires; 0: not armed
 	timer   *time.Timer
-	armed   time.Time // when timer fires; zero: not armed
 	stopped bool
 }
 
@@ -37,22 +39,23 @@ func (c *Conn) setTimerLocked(id timerID, d time.Duration) {
 	if d <= 0 || t.stopped {
 		return
 	}
-	t.at[id] = time.Now().Add(d)
-	if t.armed.IsZero() || t.at[id].Before(t.armed) {
-		c.armTimerLocked(t.at[id])
+	now := time.Since(t.began)
+	t.at[id] = now + d
+	if t.armed == 0 || t.at[id] < t.armed {
+		c.armTimerLocked(now, t.at[id])
 	}
 }
 
-func (c *Conn) clearTimerLocked(id timerID) { c.timers.at[id] = time.Time{} }
+func (c *Conn) clearTimerLocked(id timerID) { c.timers.at[id] = 0 }
 
-func (c *Conn) armTimerLocked(at time.Time) {
+func (c *Conn) armTimerLocked(now, at time.Duration) {
 	t := &c.timers
 	t.armed = at
 	if t.timer == nil {
 		// The function only sets state and wakes; endLocked stops it.
-		t.timer = time.AfterFunc(time.Until(at), c.onTimer)
+		t.timer = time.AfterFunc(at-now, c.onTimer)
 	} else {
-		t.timer.Reset(time.Until(at))
+		t.timer.Reset(at - now)
 	}
 }
 
@@ -71,22 +74,23 @@ func (c *Conn) onTimer() {
 	if t.stopped {
 		return
 	}
-	t.armed = time.Time{}
+	t.armed = 0
 	now := time.Now()
+	since := now.Sub(t.began)
 	for id := range numTimers {
-		if at := t.at[id]; !at.IsZero() && !at.After(now) {
-			t.at[id] = time.Time{}
+		if at := t.at[id]; at != 0 && at <= since {
+			t.at[id] = 0
 			c.timeoutLocked(id, now)
 		}
 	}
-	var next time.Time
+	var next time.Duration
 	for _, at := range t.at {
-		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+		if at != 0 && (next == 0 || at < next) {
 			next = at
 		}
 	}
-	if !next.IsZero() && !t.stopped {
-		c.armTimerLocked(next)
+	if next != 0 && !t.stopped {
+		c.armTimerLocked(since, next)
 	}
 }
 
@@ -113,6 +117,8 @@ func (c *Conn) timeoutLocked(id timerID, now time.Time) {
 		c.checkAliveLocked(now)
 	case timerGoAway:
 		c.finalGoAwayLocked()
+	case timerWriter:
+		c.restWriterLocked()
 	}
 }
 

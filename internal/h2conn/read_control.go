@@ -58,7 +58,7 @@ func (c *Conn) readSettings(f *http2.SettingsFrame) error {
 	if first {
 		c.peerSettled = true
 		c.clearTimerLocked(timerPreface)
-		close(c.settingsIn)
+		c.settingsIn.Happen()
 	}
 	if c.phase == phaseOpen {
 		c.grantLocked()
@@ -86,7 +86,7 @@ func (c *Conn) readSettingsAck() error {
 	c.settingsSent = slices.Delete(c.settingsSent, 0, 1)
 	c.resizeStreamsLocked()
 	if c.ping.rtt == 0 {
-		c.ping.sample(time.Since(c.settingsTime), false)
+		c.ping.sample(time.Since(c.timers.began)-c.settingsTime, false)
 	}
 	if len(c.settingsSent) == len(c.settingsOut) {
 		c.clearTimerLocked(timerSettings)

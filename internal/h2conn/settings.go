@@ -216,7 +216,11 @@ const maxUnackedSettings = 16
 
 // SettingsReceived is closed when the peer's first SETTINGS were processed: never,
 // if the connection ends before (see Done).
-func (c *Conn) SettingsReceived() <-chan struct{} { return c.settingsIn }
+func (c *Conn) SettingsReceived() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.settingsIn.Done()
+}
 
 // PeerSettings returns the peer's latest settings, and whether any came.
 func (c *Conn) PeerSettings() (Settings, bool) {

@@ -90,32 +90,39 @@ const closedSize = 256
 
 // closedStreams remembers how the last closed streams ended.
 type closedStreams struct {
-	ids     [closedSize]uint32
-	reasons [closedSize]closeReason
-	next    int
+	ends []closedStream // a ring, once there are closedSize
+	next int
+}
+
+type closedStream struct {
+	id     uint32
+	reason closeReason
 }
 
 func (c *closedStreams) add(id uint32, r closeReason) {
-	if i := c.find(id); i >= 0 {
-		c.reasons[i] = r
-		return
+	switch s := c.find(id); {
+	case s != nil:
+		s.reason = r
+	case len(c.ends) < closedSize:
+		c.ends = append(c.ends, closedStream{id, r})
+	default:
+		c.ends[c.next] = closedStream{id, r}
+		c.next = (c.next + 1) % closedSize
 	}
-	c.ids[c.next], c.reasons[c.next] = id, r
-	c.next = (c.next + 1) % closedSize
 }
 
-func (c *closedStreams) find(id uint32) int {
-	for i, v := range c.ids {
-		if v == id {
-			return i
+func (c *closedStreams) find(id uint32) *closedStream {
+	for i := range c.ends {
+		if c.ends[i].id == id {
+			return &c.ends[i]
 		}
 	}
-	return -1
+	return nil
 }
 
 func (c *closedStreams) reason(id uint32) closeReason {
-	if i := c.find(id); i >= 0 {
-		return c.reasons[i]
+	if s := c.find(id); s != nil {
+		return s.reason
 	}
 	return closeUnknown
 }
