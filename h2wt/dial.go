@@ -184,7 +184,7 @@ func (c *ClientConn) connect(ctx context.Context, r *connectRequest) (*session.S
 		c.unreserve()
 		return nil, dialError(err)
 	}
-	resp, err := r.wait(ctx, t.ended, t.cause)
+	resp, err := r.wait(ctx, t.done(), t.cause)
 	if err == nil {
 		err = c.check(ctx, r, t, resp)
 	}
@@ -273,7 +273,7 @@ func (c *ClientConn) open(r *connectRequest, t *tunnel, resp *connectResponse, c
 		s.StartClose(handshake.AlpnError, "")
 		return nil, &transport.ProtocolError{Violation: transport.ViolationALPN, Reason: reason}
 	}
-	chargeHeader(c.budget, s, resp.header)
+	s.Charge(headerMemory(resp.header))
 	c.watch.sessionOpened(s)
 	return s, nil
 }

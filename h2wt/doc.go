@@ -86,8 +86,9 @@
 //
 // # Goroutines and locks
 //
-// Per connection two goroutines, those of internal/h2conn; on a server one of
-// them is the goroutine that net/http gave. Besides, one per running handler, and
+// Per connection two goroutines, those of internal/h2conn: the one that reads, which
+// on a server is the goroutine that net/http gave, and while there is something to
+// write the one that does. Besides, one per running handler, and
 // none once it has returned; none per session or stream.
 //
 // Every mutex here guards the few fields below it, and is held during no

@@ -53,6 +53,7 @@ var (
 	errNotH2         = errors.New("h2wt: the TLS connection did not negotiate h2")
 	errNotUpgradable = errors.New("h2wt: the request does not ask for a WebTransport session over HTTP/2")
 	errWrapped       = errors.New("h2wt: Upgrade: the ResponseWriter is not this package's: the server is not set up by it, or middleware hides it behind a type without Unwrap() http.ResponseWriter")
+	errAnswered      = errors.New("h2wt: Upgrade after the response")
 	errSessionReset  = errors.New("h2wt: the session has reset its stream")
 	errHijackLate    = errors.New("h2wt: Hijack after the response")
 	errWithdrawn     = errors.New("h2wt: WebTransport is not offered any more")

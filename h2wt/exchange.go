@@ -22,14 +22,14 @@ type exchange struct {
 	st     *h2conn.Stream
 	req    *http.Request
 	w      *response
-	recv   *recvBuffer     // nil for a WebTransport request: its bytes are capsules
-	tunnel *tunnel         // of a WebTransport request, else nil
-	local  h2conn.Settings // ours, as the client knew them when it asked; of a WebTransport request
-	bridge *bridge         // of a WebSocket request, else nil
+	recv   *recvBuffer      // nil for a WebTransport request: its bytes are capsules
+	tunnel *tunnel          // of a WebTransport request, else nil
+	local  *h2conn.Settings // ours, as the client knew them when it asked; of a WebTransport request
+	bridge *bridge          // of a WebSocket request, else nil
 	cancel context.CancelCauseFunc
 	memory *account // what is held for it; nil if nothing can be
 
-	mu       sync.Mutex // guards the following
+	mu       sync.Mutex // guards the following, and that shed forgets the above
 	holds    int
 	decided  decision
 	told     bool        // what became of a request for a session
@@ -65,6 +65,49 @@ func (x *exchange) release() {
 		x.memory.close()
 		x.conn.forget(x)
 		x.st.Done()
+	}
+}
+
+// shed forgets what only the handler has used, if it has accepted a session: that
+// outlives it by far.
+func (x *exchange) shed() {
+	if x.tunnel == nil || !x.taken() {
+		return
+	}
+	settled := x.tunnel.settled()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.req, x.w, x.cancel, x.local = nil, nil, nil, nil
+	if settled {
+		x.memory = nil
+	}
+}
+
+// response returns the handler's ResponseWriter, nil once it is forgotten.
+func (x *exchange) response() *response {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.w
+}
+
+// asked returns the header of a request for a session, and our settings as the
+// client knew them; false once they are forgotten.
+func (x *exchange) asked() (header http.Header, local h2conn.Settings, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.req == nil {
+		return nil, local, false
+	}
+	return x.req.Header, *x.local, true
+}
+
+// end ends the request's context.
+func (x *exchange) end(err error) {
+	x.mu.Lock()
+	cancel := x.cancel
+	x.mu.Unlock()
+	if cancel != nil {
+		cancel(err)
 	}
 }
 
@@ -114,7 +157,7 @@ func (x *exchange) expectDecision() {
 		if x.tunnel != nil {
 			x.tunnel.refuse()
 		}
-		x.cancel(errUndecided)
+		x.end(errUndecided)
 	})
 }
 
@@ -123,7 +166,8 @@ func (x *exchange) expectDecision() {
 // stream or the connection ends, the request's context does.
 func (x *exchange) run() {
 	defer x.release()
-	defer x.cancel(errHandlerDone)
+	defer x.shed()
+	defer x.end(errHandlerDone)
 	if x.call() {
 		x.w.finish()
 		if x.bridge != nil {
@@ -193,8 +237,10 @@ func (x *exchange) ended(err error) {
 	if x.recv != nil {
 		x.recv.fail(err)
 	}
-	x.w.send.fail(err)
-	x.cancel(err)
+	if w := x.response(); w != nil {
+		w.send.fail(err)
+	}
+	x.end(err)
 	x.sent()
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/towpath-go/towpath/internal/sessionstate"
+	"github.com/towpath-go/towpath/transport"
 )
 
 // ConfigureServer makes an http.Server serve HTTP/2 with this package: sessions
@@ -44,6 +45,7 @@ func configure(hs *http.Server, cfg *Config) (*server, error) {
 		return nil, err
 	}
 	s := &server{cfg: cfg.clone(), conns: make(map[*serverConn]struct{})}
+	s.session = s.cfg.Session.WithDefaults()
 	s.budget = newBudget(orNone(s.cfg.MaxServerMemory, DefaultMaxServerMemory), nil)
 	if hs.TLSNextProto == nil {
 		hs.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
@@ -72,8 +74,9 @@ func setupTLS(c *tls.Config) error {
 
 // server is what the connections of one http.Server share.
 type server struct {
-	cfg    *Config
-	budget *sessionstate.Budget
+	cfg     *Config
+	session transport.Config // cfg.Session with defaults
+	budget  *sessionstate.Budget
 
 	mu       sync.Mutex // guards the following
 	conns    map[*serverConn]struct{}

@@ -241,7 +241,7 @@ func (c *serverConn) startSession(x *exchange, h *h2conn.Header) h2conn.Receiver
 	t.onEnd = x.ended
 	t.onClosed = func() {
 		c.sessions.remove(t.session())
-		x.cancel(context.Canceled)
+		x.end(context.Canceled)
 		x.release()
 	}
 	x.tunnel = t
@@ -254,7 +254,7 @@ func (c *serverConn) startSession(x *exchange, h *h2conn.Header) h2conn.Receiver
 		x.refusedSession(http.StatusTooManyRequests, errMaxSessions.limit, errMaxSessions)
 		return c.decline(x, http.StatusTooManyRequests)
 	}
-	x.local = h.Local
+	x.local = &h.Local
 	x.memory = x.openAccount()
 	t.account = x.memory
 	x.st.HoldCredit()

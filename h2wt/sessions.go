@@ -1,35 +1,27 @@
 package h2wt
 
 import (
-	"context"
 	"maps"
 	"net/http"
 	"slices"
 	"sync"
 
 	"github.com/towpath-go/towpath/internal/session"
-	"github.com/towpath-go/towpath/internal/sessionstate"
-	"github.com/towpath-go/towpath/transport"
 )
 
 // fieldOverhead is about what a field of an http.Header takes besides its bytes.
 const fieldOverhead = 64
 
-// chargeHeader charges the header that a session's Info keeps to the account of
-// the connection until the session ends. A peer that makes sessions with nothing
-// but large headers is found by it like one that fills windows.
-func chargeHeader(b *sessionstate.Budget, s *session.Session, h http.Header) {
-	n := 0
+// headerMemory is what the header that a session's Info keeps takes. It is charged
+// to the account of the session until that ends: a peer that makes sessions with
+// nothing but large headers is found by it like one that fills windows.
+func headerMemory(h http.Header) (n int) {
 	for key, values := range h {
 		for _, v := range values {
 			n += len(key) + len(v) + fieldOverhead
 		}
 	}
-	holder := b.Register(func() {
-		s.Abort(&transport.ProtocolError{Violation: transport.ViolationExcess, Limit: transport.LimitMemory, Reason: "memory budget used up by headers"})
-	}, nil)
-	holder.Hold(n).Run()
-	context.AfterFunc(s.Context(), func() { holder.Close().Run() })
+	return n
 }
 
 // sessionSet is the sessions of one connection, and what all of them are told.

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/towpath-go/towpath/internal/gate"
 	"github.com/towpath-go/towpath/internal/h2conn"
 	"github.com/towpath-go/towpath/internal/session"
 	"github.com/towpath-go/towpath/transport"
@@ -43,22 +44,37 @@ type tunnel struct {
 	onEnd    func(err error)        // called when the stream has ended abruptly
 	onClosed func()                 // called once when the stream of a session has ended
 	answered func(h *h2conn.Header) // called for every response, on a client
-	ended    chan struct{}          // closed in tunnelOver
-	progress chan struct{}          // has a token when something was received
-	account  *account               // counts what is held on a server
 
-	mu      sync.Mutex // guards the following
-	st      *h2conn.Stream
-	state   tunnelState
-	held    []byte
-	recvEnd bool // END_STREAM was received
-	sendEnd bool // END_STREAM was sent
-	sess    *session.Session
-	err     error // why the stream ended, in tunnelOver
+	mu       sync.Mutex // guards the following
+	st       *h2conn.Stream
+	state    tunnelState
+	recvEnd  bool // END_STREAM was received
+	sendEnd  bool // END_STREAM was sent
+	held     []byte
+	ended    gate.Event    // tunnelOver; while no session is attached
+	progress chan struct{} // has a token when something was received; nil unless collect waits
+	account  *account      // counts what is held on a server; nil once nothing can be
+	sess     *session.Session
+	err      error // why the stream ended, in tunnelOver
 }
 
-func newTunnel(tc *tls.Conn) *tunnel {
-	return &tunnel{tc: tc, ended: make(chan struct{}), progress: make(chan struct{}, 1)}
+func newTunnel(tc *tls.Conn) *tunnel { return &tunnel{tc: tc} }
+
+// done returns a channel that is closed if the stream ends before a session is
+// attached.
+func (t *tunnel) done() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ended.Done()
+}
+
+// settle closes the account: nothing is held from now on.
+func (t *tunnel) settle() {
+	t.mu.Lock()
+	a := t.account
+	t.account = nil
+	t.mu.Unlock()
+	a.close()
 }
 
 func (t *tunnel) stream() *h2conn.Stream {
@@ -81,6 +97,13 @@ func (t *tunnel) cause() error {
 	return t.err
 }
 
+// settled tells whether settle was called.
+func (t *tunnel) settled() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.account == nil
+}
+
 // attach gives the stream to a session: first what was held, in order, then
 // what comes. It returns false if the stream has ended before.
 func (t *tunnel) attach(s *session.Session) bool {
@@ -99,6 +122,7 @@ func (t *tunnel) attach(s *session.Session) bool {
 		t.held = nil
 		if len(held) == 0 && t.state == tunnelReplaying {
 			t.state = tunnelLive
+			t.ended = gate.Event{} // nobody waits for it any more
 		}
 		over := t.state == tunnelOver
 		t.mu.Unlock()
@@ -117,7 +141,7 @@ func (t *tunnel) attach(s *session.Session) bool {
 		}
 		break
 	}
-	t.account.close()
+	t.settle()
 	st.ReleaseCredit()
 	return true
 }
@@ -133,7 +157,7 @@ func (t *tunnel) refuse() {
 	n, st := len(t.held), t.st
 	t.held = nil
 	t.mu.Unlock()
-	t.account.close()
+	t.settle()
 	if n > 0 {
 		st.Consume(n)
 	}
@@ -165,14 +189,18 @@ func (t *tunnel) collect(ctx context.Context, limit int, wait time.Duration) []b
 	defer timer.Stop()
 	for {
 		t.mu.Lock()
+		if t.progress == nil {
+			t.progress = make(chan struct{}, 1)
+		}
+		progress, ended := t.progress, t.ended.Done()
 		body, complete := t.held, t.recvEnd || t.state == tunnelOver
 		t.mu.Unlock()
 		if complete || len(body) >= limit {
 			return body[:min(len(body), limit)]
 		}
 		select {
-		case <-t.progress:
-		case <-t.ended:
+		case <-progress:
+		case <-ended:
 		case <-timer.C:
 			return body
 		case <-ctx.Done():
@@ -181,8 +209,8 @@ func (t *tunnel) collect(ctx context.Context, limit int, wait time.Duration) []b
 	}
 }
 
-// received wakes collect.
-func (t *tunnel) received() {
+// receivedLocked wakes collect.
+func (t *tunnel) receivedLocked() {
 	select {
 	case t.progress <- struct{}{}:
 	default:
@@ -195,10 +223,11 @@ func (t *tunnel) Data(p []byte) int {
 	switch t.state {
 	case tunnelHeld, tunnelReplaying:
 		t.held = append(t.held, p...)
+		t.receivedLocked()
+		a := t.account
 		t.mu.Unlock()
 		// Nothing is released before all is: this may come behind that.
-		t.account.hold(len(p)).Run()
-		t.received()
+		a.hold(len(p)).Run()
 		return 0
 	case tunnelLive:
 		s := t.sess
@@ -218,11 +247,11 @@ func (t *tunnel) End() {
 	if t.state == tunnelLive {
 		s = t.sess
 	}
+	t.receivedLocked()
 	t.mu.Unlock()
 	if s != nil {
 		s.End()
 	}
-	t.received()
 	t.checkClosed()
 }
 
@@ -259,9 +288,9 @@ func (t *tunnel) over(err error) {
 	if s != nil || t.answered == nil {
 		t.held = nil // on a client, collect may want it
 	}
-	close(t.ended)
+	t.ended.Happen()
 	t.mu.Unlock()
-	t.account.close()
+	t.settle()
 	if s != nil {
 		s.Lost(lostError(err))
 	}
@@ -279,7 +308,7 @@ func (t *tunnel) checkClosed() {
 		return
 	}
 	t.state = tunnelOver
-	close(t.ended)
+	t.ended.Happen()
 	t.mu.Unlock()
 	t.onClosed()
 }
@@ -328,7 +357,7 @@ func (c carrier) stopped() {
 	}
 	t.state, t.held, t.err = tunnelOver, nil, errSessionReset
 	attached := t.sess != nil
-	close(t.ended)
+	t.ended.Happen()
 	t.mu.Unlock()
 	if attached {
 		t.onClosed()

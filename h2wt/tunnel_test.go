@@ -29,7 +29,7 @@ func TestTunnelEndsBeforeItsSession(t *testing.T) {
 				t.Error("no cause")
 			}
 			select {
-			case <-tn.ended:
+			case <-tn.done():
 			default:
 				t.Error("not ended")
 			}

@@ -40,7 +40,11 @@ type exchangeKey struct{}
 func Upgrade(w http.ResponseWriter, r *http.Request, opts *transport.UpgradeOptions) (transport.Session, error) {
 	u, ok := handshake.Find[upgrader](w)
 	if x, found := r.Context().Value(exchangeKey{}).(*exchange); !ok && found && x.tunnel != nil {
-		u, ok = sessionWriter{x.w}, true
+		response := x.response()
+		if response == nil {
+			return nil, errAnswered
+		}
+		u, ok = sessionWriter{response}, true
 	}
 	if !ok {
 		w.WriteHeader(http.StatusMethodNotAllowed)
@@ -62,12 +66,17 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 		return nil, errNotUpgradable
 	}
 	if w.status != 0 || w.done || x.taken() {
-		return nil, errors.New("h2wt: Upgrade after the response")
+		return nil, errAnswered
+	}
+	header, local, ok := x.asked() // the handler may return before this is done
+	if !ok {
+		return nil, errAnswered
 	}
 	c := x.conn
 	cfg := opts.Config
+	var shared *transport.Config
 	if cfg == nil {
-		cfg = c.cfg.Session
+		cfg, shared = c.cfg.Session, &c.srv.session
 	}
 	init, protocol, fields, code, err := w.negotiate(r, opts, dialectOf(cfg))
 	if err == nil && !x.decide(takenOver) {
@@ -85,10 +94,11 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 	if err != nil {
 		return nil, fmt.Errorf("h2wt: Upgrade: %w", err)
 	}
-	a := serverAgreement(dialectOf(cfg), peer, x.req.Header, answersTowpath(dialectOf(cfg), init))
+	a := serverAgreement(dialectOf(cfg), peer, header, answersTowpath(dialectOf(cfg), init))
 	s := session.New(session.Params{
 		Config: cfg,
-		Local:  limitsOf(x.local, handshake.Init{}, false),
+		Shared: shared,
+		Local:  limitsOf(local, handshake.Init{}, false),
 		Peer:   limitsOf(peer, init, a.oneBidiLimit()),
 		Info: transport.Info{
 			Protocol:            transport.HTTP2,
@@ -97,7 +107,7 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 			RemoteAddr:          c.tc.RemoteAddr(),
 			TLS:                 c.tls,
 			ID:                  uint64(x.st.ID()),
-			Header:              x.req.Header,
+			Header:              header,
 		},
 		Carrier: carrier{x.tunnel},
 		Budget:  c.budget,
@@ -114,8 +124,10 @@ func (w *response) upgrade(r *http.Request, opts *transport.UpgradeOptions) (tra
 		x.release()
 		return nil, fmt.Errorf("h2wt: Upgrade: %w", err)
 	}
-	handshake.Keep(r.Context(), s.Context())
-	chargeHeader(c.budget, s, x.req.Header)
+	if handshake.Holds(r.Context()) {
+		handshake.Keep(r.Context(), s.Context())
+	}
+	s.Charge(headerMemory(header))
 	if x.tellOnce() { // not if memory ran out meanwhile
 		c.watch.sessionOpened(s)
 	}
@@ -183,7 +195,7 @@ func (w *response) negotiate(r *http.Request, opts *transport.UpgradeOptions, d 
 // are those of its SETTINGS that we had acknowledged at that moment
 // (draft-ietf-webtrans-http2 "Flow Control SETTINGS").
 func (x *exchange) accept(fields []hpack.HeaderField) (peer h2conn.Settings, err error) {
-	written := make(chan h2conn.Settings, 1)
+	written, ended := make(chan h2conn.Settings, 1), x.tunnel.done()
 	err = x.st.WriteHeaders(fields, false, func(acked h2conn.Settings) { written <- acked })
 	if err != nil {
 		x.abort(http2.ErrCodeInternal, err)
@@ -192,7 +204,7 @@ func (x *exchange) accept(fields []hpack.HeaderField) (peer h2conn.Settings, err
 	select {
 	case peer = <-written:
 		return peer, nil
-	case <-x.tunnel.ended:
+	case <-ended:
 		return peer, lostError(x.tunnel.cause())
 	}
 }

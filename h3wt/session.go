@@ -163,7 +163,7 @@ func newSession(p sessionParams) *Session {
 		done:         make(chan struct{}),
 		streams:      make(map[quic.StreamID]*dataStream),
 		sendCredit:   sessionstate.NewSendCredit(settings.InitialMaxData),
-		floods:       sessionstate.NewFloods(now, cfg.Floods),
+		floods:       sessionstate.NewFloods(cfg.Floods),
 		datagramRate: newDatagramRate(now, cfg.IncomingDatagramRate),
 		pacing:       pacing{pace: sessionstate.NewPace(now, cfg.IncomingByteRate)},
 		began:        now,

@@ -98,7 +98,9 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, opts *transport
 	s.add(c) // before it can end, which takes it out again
 	c.opened(true)
 	c.run()
-	handshake.Keep(r.Context(), c.sess.Context())
+	if handshake.Holds(r.Context()) {
+		handshake.Keep(r.Context(), c.sess.Context())
+	}
 	return c.sess, nil
 }
 

@@ -27,6 +27,10 @@ func WithHold(ctx context.Context, release func()) (_ context.Context, returned 
 	}
 }
 
+// Holds tells whether a request holds anything. A session's context is not free: it
+// is made only for those who ask for it.
+func Holds(request context.Context) bool { return request.Value(holdKey{}) != nil }
+
 // Keep is called by each transport when it has made a session of a request: what
 // the request holds, if anything, is released when the session ends and not when
 // the handler returns. The contexts are the request's and the session's.

@@ -21,6 +21,9 @@ func testHold(t *testing.T) {
 
 	released = 0
 	r, returned := WithHold(t.Context(), release)
+	if !Holds(r) || Holds(t.Context()) {
+		t.Error("Holds does not tell what a request holds")
+	}
 	s, end := context.WithCancel(t.Context())
 	Keep(r, s)
 	Keep(r, t.Context()) // of one request there is one session

@@ -202,7 +202,7 @@ func TestHostileDribble(t *testing.T) {
 				return append(capsule.AppendStreamHeader(b, true, capsule.Draft15, uint64(4*i+2), 1), 'x')
 			},
 			between: func(t *tester) {
-				st, _ := t.s.tryAccept(uni)
+				st, _, _ := t.s.tryAccept(uni)
 				var p [8]byte
 				st.tryRead(p[:])
 				t.s.Fill(t.dst)

@@ -34,7 +34,7 @@ func TestHostileStreams(t *testing.T) {
 				return capsule.ResetStream{StreamID: uint64(4 * i)}.Append(b)
 			},
 			between: func(t *tester) {
-				if st, _ := t.s.tryAccept(bidi); st != nil {
+				if st, _, _ := t.s.tryAccept(bidi); st != nil {
 					st.tryRead(nil)
 					st.tryWrite(nil)
 				}
@@ -48,7 +48,7 @@ func TestHostileStreams(t *testing.T) {
 		return capsule.ResetStream{StreamID: uint64(4 * i)}.Append(b)
 	}
 	answered := func(t *tester) {
-		if st, _ := t.s.tryAccept(bidi); st != nil {
+		if st, _, _ := t.s.tryAccept(bidi); st != nil {
 			var p [8]byte
 			st.tryRead(p[:])
 			st.tryWrite(p[:])

@@ -20,20 +20,24 @@ func (s *Session) SendDatagram(p []byte) error {
 	if most := s.info.MaxDatagramSize; len(p) > most || most == 0 {
 		return &transport.DatagramTooLargeError{Max: s.info.MaxDatagramSize}
 	}
+	if s.outgoing.datagrams == nil {
+		s.outgoing.datagrams = sessionstate.NewDatagramQueue(s.cfg.OutgoingDatagramQueue, s.cfg.DatagramDrop, s.cfg.OutgoingMaxAge)
+	}
 	q := s.outgoing.datagrams
 	before := q.Bytes()
-	s.drops = q.Push(now, append(make([]byte, 0, len(p)), p...), s.drops[:0])
+	var room [2]sessionstate.Drop
+	drops := q.Push(now, append(make([]byte, 0, len(p)), p...), room[:0])
 	s.chargeLocked(q.Bytes() - before)
-	s.droppedLocked(eventDroppedOutgoing)
+	s.droppedLocked(eventDroppedOutgoing, drops)
 	if q.Len() > 0 {
 		s.wakeLocked()
 	}
 	return nil
 }
 
-// droppedLocked counts and reports what a datagram queue dropped, in s.drops.
-func (s *Session) droppedLocked(where eventKind) {
-	for _, d := range s.drops {
+// droppedLocked counts and reports what a datagram queue dropped.
+func (s *Session) droppedLocked(where eventKind, drops []sessionstate.Drop) {
+	for _, d := range drops {
 		switch {
 		case where == eventDroppedOutgoing && d.Expired:
 			s.stats.DatagramsExpiredOutgoing++
@@ -50,44 +54,43 @@ func (s *Session) droppedLocked(where eventKind) {
 		}
 		s.noteLocked(event{what: where, text: why, value: uint64(d.Size), age: d.Age})
 	}
-	s.drops = s.drops[:0]
 }
 
 // ReceiveDatagram implements transport.Session.
 func (s *Session) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 	for {
-		p, err := s.tryReceiveDatagram()
+		p, wait, err := s.tryReceiveDatagram()
 		if p != nil || err != nil {
 			return p, err
 		}
 		select {
-		case <-s.arrived:
+		case <-wait:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-s.ctx.Done():
 		}
 	}
 }
 
-func (s *Session) tryReceiveDatagram() ([]byte, error) {
+func (s *Session) tryReceiveDatagram() (_ []byte, wait <-chan struct{}, _ error) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.unlock()
 	if s.err != nil {
-		return nil, s.err
+		signal(s.arrived) // for another caller that waits
+		return nil, nil, s.err
 	}
 	before := s.received.Bytes()
-	p, ok, drops := s.received.Pop(now, s.drops[:0])
-	s.drops = drops
+	var room [2]sessionstate.Drop
+	p, ok, drops := s.received.Pop(now, room[:0])
 	s.chargeLocked(s.received.Bytes() - before)
-	s.droppedLocked(eventDroppedIncoming)
+	s.droppedLocked(eventDroppedIncoming, drops)
 	if !ok {
-		return nil, nil
+		return nil, waitOn(&s.arrived), nil
 	}
 	if s.received.Len() > 0 {
 		signal(s.arrived) // for another caller that waits
 	}
-	return p, nil
+	return p, nil, nil
 }
 
 // Datagram implements capsule.Handler: the header of a DATAGRAM capsule.
@@ -139,10 +142,14 @@ func (r *reader) DatagramData(p []byte, last bool) error {
 	payload := r.datagram
 	r.datagram = nil
 	s.chargeLocked(-len(payload))
+	if s.received == nil {
+		s.received = sessionstate.NewDatagramQueue(s.cfg.IncomingDatagramQueue, s.cfg.DatagramDrop, s.cfg.IncomingMaxAge)
+	}
 	queued := s.received.Bytes()
-	s.drops = s.received.Push(r.now, payload, s.drops[:0])
+	var room [2]sessionstate.Drop
+	drops := s.received.Push(r.now, payload, room[:0])
 	s.chargeLocked(s.received.Bytes() - queued)
-	s.droppedLocked(eventDroppedIncoming)
+	s.droppedLocked(eventDroppedIncoming, drops)
 	if s.received.Len() > 0 {
 		signal(s.arrived)
 	}
@@ -162,10 +169,10 @@ func (f *filler) fillDatagrams() bool {
 			f.now = time.Now()
 		}
 		before := q.Bytes()
-		p, ok, drops := q.Peek(f.now, s.drops[:0])
-		s.drops = drops
+		var room [2]sessionstate.Drop
+		p, ok, drops := q.Peek(f.now, room[:0])
 		s.chargeLocked(q.Bytes() - before)
-		s.droppedLocked(eventDroppedOutgoing)
+		s.droppedLocked(eventDroppedOutgoing, drops)
 		if !ok {
 			return true
 		}
@@ -174,7 +181,7 @@ func (f *filler) fillDatagrams() bool {
 		if len(h)+len(p) > f.room() && f.n > 0 {
 			return false
 		}
-		_, _, s.drops = q.Pop(f.now, s.drops[:0])
+		_, _, _ = q.Pop(f.now, room[:0]) // Peek has dropped what is too old
 		s.chargeLocked(-len(p))
 		s.stats.DatagramsSent++
 		s.trafficLocked(f.now)

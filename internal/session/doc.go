@@ -117,7 +117,8 @@
 //   - one control capsule in and one out, at most 1,036 bytes each.
 //
 // The first three are charged to the budget, in steps of 4 KiB, except for the
-// datagram that was begun. A session that has ended holds only what may still be
+// datagram that was begun; what the carrier keeps for the session (Charge) is in
+// the budget besides. A session that has ended holds only what may still be
 // read. Besides, it has at most one timer each for its close, its idle time, the
 // credit that a rate withholds and the ends that are held back, and of each only
 // while that is needed.

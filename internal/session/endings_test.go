@@ -150,7 +150,7 @@ func (g *ending) readSome(side int, st *stream, size int) bool {
 func (g *ending) acceptSome(side int) bool {
 	s := g.sides[side]
 	for _, k := range []kind{bidi, uni} {
-		if st, _ := s.s.tryAccept(k); st != nil {
+		if st, _, _ := s.s.tryAccept(k); st != nil {
 			s.recv = append(s.recv, st)
 			if k == bidi {
 				s.send = append(s.send, st)

@@ -81,6 +81,17 @@ func (s *Session) chargeLocked(n int) {
 	}
 }
 
+// Charge counts n bytes as held until the session ends, for what the carrier keeps
+// on its account. They are not rounded up, so that many quiet sessions cost little.
+func (s *Session) Charge(n int) {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.err == nil {
+		s.overhead += n
+		s.effectLocked(s.holder.Hold(n))
+	}
+}
+
 // effectLocked has what a change of the budget causes done once the lock is free.
 func (s *Session) effectLocked(e *sessionstate.Effect) {
 	if e != nil {

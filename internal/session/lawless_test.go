@@ -126,7 +126,7 @@ func (h *lawless) step() {
 	if len(h.streams) > 0 {
 		st = h.streams[h.next()%len(h.streams)]
 	}
-	own := func(st *stream, err error) {
+	own := func(st *stream, _ <-chan struct{}, _ error) {
 		if st != nil && !h.given[st] {
 			h.given[st] = true
 			h.streams = append(h.streams, st)

@@ -33,7 +33,7 @@ type page struct {
 func newLedger(w *world) *ledger {
 	l := &ledger{w: w, began: time.Now()}
 	for i, s := range w.sides {
-		c := s.s.cfg
+		c := *s.s.cfg
 		p := &page{
 			l: l, side: i, cfg: c,
 			outgoing: lane{most: c.OutgoingDatagramQueue, policy: c.DatagramDrop, maxAge: c.OutgoingMaxAge},
@@ -174,7 +174,7 @@ func (w *world) sendDatagram(side int, payload []byte) {
 func (w *world) receiveDatagram(side int) bool {
 	w.Helper()
 	want := w.ledger.pages[side].incoming.pop()
-	got, err := w.sides[side].s.tryReceiveDatagram()
+	got, _, err := w.sides[side].s.tryReceiveDatagram()
 	switch {
 	case err != nil:
 		w.Fatal(err)

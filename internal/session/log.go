@@ -34,15 +34,24 @@ const (
 // the carrier, the trace and the logger are never called under it.
 type after struct {
 	flags     afterFlag
-	violation transport.Violation
-	reason    string
-	ended     *transport.SessionError
-	stats     transport.Stats // when it ended
+	violation transport.Violation // of afterReset
+	end       *sessionEnd         // the session has ended
 	events    []event
 	effects   []*sessionstate.Effect
 }
 
 func (a *after) add(f afterFlag) { a.flags |= f }
+
+func (a *after) reset(v transport.Violation) {
+	a.add(afterReset)
+	a.violation = v
+}
+
+// A sessionEnd is the end of a session.
+type sessionEnd struct {
+	err   *transport.SessionError
+	stats transport.Stats // at that moment
+}
 
 // An event is a call of a Trace function or a log line that is due. What its
 // fields mean depends on its kind.
@@ -98,7 +107,7 @@ const (
 
 // unlock frees the session's lock and does what is due.
 func (s *Session) unlock() {
-	if s.after.flags == 0 && s.after.ended == nil && len(s.after.events) == 0 && len(s.after.effects) == 0 {
+	if s.after.flags == 0 && s.after.end == nil && len(s.after.events) == 0 && len(s.after.effects) == 0 {
 		s.mu.Unlock()
 		return
 	}
@@ -120,16 +129,16 @@ func (s *Session) unlock() {
 	if a.flags&afterWake != 0 {
 		s.carrier.Wake()
 	}
-	if a.ended != nil {
+	if end := a.end; end != nil {
 		if s.logs(levelSession) {
-			s.logEnd(a.ended, a.stats)
+			s.logEnd(end.err, end.stats)
 		}
 		if rtt, ok := s.carrier.RTT(); ok {
-			a.stats.RTT = rtt
+			end.stats.RTT = rtt
 		}
-		s.qlog.Ended(a.ended, a.stats)
+		s.qlog.Ended(end.err, end.stats)
 		if s.trace.Closed != nil {
-			s.trace.Closed(a.ended)
+			s.trace.Closed(end.err)
 		}
 	}
 	if a.flags&afterClosed != 0 {

@@ -183,11 +183,11 @@ func (w *parley) read(st *stream, size int) (more bool) {
 }
 
 func (w *parley) accept() bool {
-	b, _ := w.s.tryAccept(bidi)
+	b, _, _ := w.s.tryAccept(bidi)
 	if b != nil {
 		w.recv, w.send = append(w.recv, b), append(w.send, b)
 	}
-	u, _ := w.s.tryAccept(uni)
+	u, _, _ := w.s.tryAccept(uni)
 	if u != nil {
 		w.recv = append(w.recv, u)
 	}
@@ -263,7 +263,7 @@ func (w *parley) step() {
 			}
 		}
 	case 16:
-		if st, _ := w.s.tryOpen(kind(arg & 1)); st != nil {
+		if st, _, _ := w.s.tryOpen(kind(arg & 1)); st != nil {
 			w.send = append(w.send, st)
 			if kindOf(st.id) == bidi {
 				w.recv = append(w.recv, st)

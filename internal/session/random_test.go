@@ -156,7 +156,7 @@ func (w *world) alive() {
 
 func (w *world) open(side int, k kind) {
 	s := w.sides[side]
-	st, err := s.s.tryOpen(k)
+	st, _, err := s.s.tryOpen(k)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func (w *world) open(side int, k kind) {
 
 func (w *world) accept(side int, k kind) bool {
 	s := w.sides[side]
-	st, err := s.s.tryAccept(k)
+	st, _, err := s.s.tryAccept(k)
 	if err != nil {
 		w.Fatal(err)
 	}

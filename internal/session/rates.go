@@ -62,14 +62,14 @@ func (s *Session) paceUp() {
 // An idling ends a session without traffic, for Config.IdleTimeout. Its timer runs
 // as long as the session, and looks only when it fires at what happened since.
 type idling struct {
-	last  time.Time // when there was traffic
+	last  time.Duration // when there was traffic, since the session began
 	timer *time.Timer
 }
 
 // watchIdleLocked begins to wait for traffic.
 func (s *Session) watchIdleLocked(now time.Time) {
 	if d := s.cfg.IdleTimeout; d > 0 {
-		s.idling.last = now
+		s.idling.last = now.Sub(s.began)
 		s.idling.timer = time.AfterFunc(d, s.idleUp)
 	}
 }
@@ -83,7 +83,7 @@ func (s *Session) trafficLocked(now time.Time) {
 	if now.IsZero() {
 		now = time.Now()
 	}
-	s.idling.last = now
+	s.idling.last = now.Sub(s.began)
 }
 
 func (s *Session) idleUp() {
@@ -92,7 +92,7 @@ func (s *Session) idleUp() {
 	if s.err != nil {
 		return
 	}
-	if left := time.Until(s.idling.last.Add(s.cfg.IdleTimeout)); left > 0 {
+	if left := s.idling.last + s.cfg.IdleTimeout - time.Since(s.began); left > 0 {
 		s.idling.timer.Reset(left)
 		return
 	}

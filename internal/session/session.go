@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/internal/gate"
 	"github.com/towpath-go/towpath/internal/qlog"
 	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
@@ -50,6 +51,9 @@ type Params struct {
 	Parity Parity
 	// Config are the application's limits; nil means defaults. It is copied.
 	Config *transport.Config
+	// Shared, if not nil, is used in place of Config, and not copied: a Config
+	// with its defaults that many sessions share and that nobody changes.
+	Shared *transport.Config
 	// Local are the limits that this side has published, Peer those that the
 	// peer has: what the session may send and open at the start.
 	Local, Peer InitialLimits
@@ -73,55 +77,60 @@ type Params struct {
 // Fill for what goes out.
 type Session struct {
 	// The following never change.
-	client  bool
-	cfg     transport.Config
+	cfg     *transport.Config // with defaults
 	carrier Carrier
 	budget  *sessionstate.Budget
-	local   InitialLimits
+	local   streamLimits // for data that the peer sends
 	peer    InitialLimits
 	info    transport.Info
-	trace   transport.Trace
-	log     *slog.Logger // nil means silence
-	debug   bool         // log takes levelCapsule
-	qlog    *qlog.Writer // nil means nowhere
+	trace   *transport.Trace // not nil
+	log     *slog.Logger     // nil means silence
+	qlog    *qlog.Writer     // nil means nowhere
 	began   time.Time
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	drained chan struct{} // closed once the peer asked to wind down
-	closed  chan struct{} // closed once both directions are over
-	arrived chan struct{} // 1 slot: ReceiveDatagram may be tried again
-
-	reader reader
+	client  bool
+	debug   bool // log takes levelCapsule
 
 	mu sync.Mutex // guards the following, and what their comments say
 
+	// Small ones stand together, so that they take little room: most sessions are
+	// idle for most of the time.
 	life      sessionstate.Lifecycle
-	err       *transport.SessionError // set once, when the session ends for the application
-	flushing  bool                    // in Closing: streams are being flushed, WT_CLOSE_SESSION waits
-	flushLeft int                     // how many of them
-	cut       bool                    // CloseWithError dropped the end of a finished stream
-	unsent    uint64                  // bytes of finished streams that it dropped
-	finished  bool                    // a stream was finished with Close
+	flushing  bool // in Closing: streams are being flushed, WT_CLOSE_SESSION waits
+	cut       bool // CloseWithError dropped the end of a finished stream
+	finished  bool // a stream was finished with Close
+	closePut  bool // closing was given to the carrier, or a part of it
+	answering bool // our END_STREAM is due or sent as an answer
+	idle      bool // Fill returned nothing, so the carrier waits for Wake
+	swapped   bool // the client opens odd IDs, the server even ones
+	parityDue bool // that is not settled yet
+	starved   bool // credit is withheld: the budget is full
 	// unconfirmed says that an own close was begun and ended without an answer.
 	unconfirmed bool
-	closing     capsule.CloseSession // to be sent in Closing
-	closePut    bool                 // it was given to the carrier, or a part of it
-	answering   bool                 // our END_STREAM is due or sent as an answer
-	timer       *time.Timer          // bounds the closing
-	bound       int                  // counts timers, so that an overtaken one does nothing
+
+	reader reader
+
+	err       *transport.SessionError // set once, when the session ends for the application
+	ctx       context.Context         // what Context returns; nil until it is called
+	cancel    context.CancelCauseFunc // ends ctx
+	over      chan struct{}           // closed with err; made with the first stream
+	drained   gate.Event              // the peer asked to wind down
+	closed    gate.Event              // both directions are over
+	arrived   chan struct{}           // 1 slot: ReceiveDatagram may be tried again; nil until one waits
+	unsent    uint64                  // bytes of finished streams that CloseWithError dropped
+	closing   capsule.CloseSession    // to be sent in Closing
+	timer     *time.Timer             // bounds the closing
+	bound     uint32                  // counts timers, so that an overtaken one does nothing
+	flushLeft int32                   // in flushing: how many streams
 
 	after after // what is to be done once the lock is free
-	idle  bool  // Fill returned nothing, so the carrier waits for Wake
 
-	swapped   bool // the client opens odd IDs, the server even ones
-	parityDue bool // it is not settled yet
-	dialect   dialect
+	dialect dialect
 
 	stats    transport.Stats
-	rtt      time.Duration // the carrier's, some time ago; 0 if unknown
-	streams  map[uint64]*stream
-	opened   [2]localStreams // by kind
-	accepted [2]peerStreams  // by kind
+	rtt      time.Duration      // the carrier's, some time ago; 0 if unknown
+	streams  map[uint64]*stream // made with the first
+	opened   [2]localStreams    // by kind
+	accepted [2]peerStreams     // by kind
 	// unanswered are the streams that were forgotten although the peer had not
 	// ended them.
 	unanswered uint64
@@ -129,21 +138,26 @@ type Session struct {
 	credit      sessionstate.SendCredit    // level 4, to the peer
 	window      sessionstate.ReceiveWindow // level 4, from the peer
 	blockedData uint64                     // limit of the peer's last WT_DATA_BLOCKED, plus one
-	starved     bool                       // credit is withheld: the budget is full
 	pacing      pacing
 	idling      idling
 
-	holder  *sessionstate.Holder
-	held    int // bytes of memory held
-	charged int // of these, rounded up, in holder
+	holder   *sessionstate.Holder
+	held     int // bytes of memory held
+	charged  int // of these, rounded up, in holder
+	overhead int // besides, in holder until the session ends
 
 	outgoing outgoing
-	received *sessionstate.DatagramQueue
-	drops    []sessionstate.Drop // scratch
+	received *sessionstate.DatagramQueue // nil until there is one
 	// datagramRate is nil if there is no limit.
 	datagramRate *sessionstate.FloodGuard
 	abuse        sessionstate.Floods
 }
+
+// streamLimits are the limits for a stream's data that one side has published.
+type streamLimits struct{ uni, bidiLocal, bidiRemote uint64 }
+
+// noTrace is the trace of a session without one.
+var noTrace transport.Trace
 
 var _ transport.Session = (*Session)(nil)
 
@@ -153,20 +167,20 @@ func New(p Params) *Session {
 	s := &Session{
 		began:   time.Now(),
 		client:  p.Client,
-		cfg:     p.Config.WithDefaults(),
+		cfg:     p.Shared,
 		carrier: p.Carrier,
 		budget:  p.Budget,
-		local:   p.Local,
+		local:   streamLimits{p.Local.MaxStreamDataUni, p.Local.MaxStreamDataBidiLocal, p.Local.MaxStreamDataBidiRemote},
 		peer:    p.Peer,
 		info:    p.Info,
-		drained: make(chan struct{}),
-		closed:  make(chan struct{}),
-		arrived: make(chan struct{}, 1),
+		trace:   &noTrace,
 		idle:    true,
-		streams: make(map[uint64]*stream),
 	}
-	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	s.abuse = sessionstate.NewFloods(s.began, s.cfg.Floods)
+	if s.cfg == nil {
+		cfg := p.Config.WithDefaults()
+		s.cfg = &cfg
+	}
+	s.abuse = sessionstate.NewFloods(s.cfg.Floods)
 	s.pacing.pace = sessionstate.NewPace(s.began, s.cfg.IncomingByteRate)
 	if s.cfg.IncomingDatagramRate.PerSecond > 0 {
 		s.datagramRate = sessionstate.NewRateGuard(s.began, s.cfg.IncomingDatagramRate, transport.Rate{})
@@ -178,7 +192,8 @@ func New(p Params) *Session {
 		s.info.MaxDatagramSize = s.cfg.MaxDatagramSize
 	}
 	if s.cfg.Trace != nil {
-		s.trace = *s.cfg.Trace
+		trace := *s.cfg.Trace
+		s.trace = &trace
 	}
 	s.log = s.cfg.Logger
 	s.debug = s.logs(levelCapsule)
@@ -194,12 +209,8 @@ func New(p Params) *Session {
 			limit, local, most = p.Peer.MaxStreamsUni, p.Local.MaxStreamsUni, s.cfg.MaxIncomingUniStreams
 		}
 		s.opened[k].limit = sessionstate.NewLocalLimit(limit)
-		s.opened[k].credit = make(chan struct{}, 1)
 		s.accepted[k].limit = sessionstate.NewPeerLimit(local, uint64(most))
-		s.accepted[k].arrived = make(chan struct{}, 1)
 	}
-	s.outgoing.datagrams = sessionstate.NewDatagramQueue(s.cfg.OutgoingDatagramQueue, s.cfg.DatagramDrop, s.cfg.OutgoingMaxAge)
-	s.received = sessionstate.NewDatagramQueue(s.cfg.IncomingDatagramQueue, s.cfg.DatagramDrop, s.cfg.IncomingMaxAge)
 	s.holder = s.budget.Register(s.overBudget, s.relieved)
 
 	side := transport.ServerSide
@@ -274,7 +285,11 @@ func (s *Session) Drain() error {
 }
 
 // Draining implements transport.Session.
-func (s *Session) Draining() <-chan struct{} { return s.drained }
+func (s *Session) Draining() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.drained.Done()
+}
 
 // PeerDraining says that the peer's connection is going away (GOAWAY).
 func (s *Session) PeerDraining() {
@@ -289,7 +304,7 @@ func (s *Session) drainLocked() bool {
 	if s.err != nil || !s.outgoing.drain.PeerDrains() {
 		return false
 	}
-	close(s.drained)
+	s.drained.Happen()
 	s.noteLocked(event{what: eventDraining})
 	return true
 }

@@ -42,7 +42,7 @@ func (s *Session) enterLocked(e sessionstate.Event) bool {
 		s.flushing = false
 		s.cutRestLocked()
 		s.settleLocked()
-		close(s.closed)
+		s.closed.Happen()
 		s.after.add(afterClosed)
 	}
 	return true
@@ -69,7 +69,7 @@ func (s *Session) boundLocked(d time.Duration) {
 }
 
 // timeUp runs when the closing has taken too long: first to flush, then to end.
-func (s *Session) timeUp(bound int) {
+func (s *Session) timeUp(bound uint32) {
 	s.mu.Lock()
 	defer s.unlock()
 	if s.bound != bound || s.life == sessionstate.Closed {
@@ -95,7 +95,7 @@ func (s *Session) CloseWithError(code transport.SessionErrorCode, reason string)
 		return nil
 	}
 	if s.cfg.CloseTimeout > 0 {
-		<-s.closed
+		<-s.Done()
 	}
 	s.mu.Lock()
 	defer s.unlock()
@@ -210,12 +210,16 @@ func (s *Session) endLocked(err *transport.SessionError) {
 	s.err = err
 	// Under the lock, so that whoever learns of the end from a method finds the
 	// context ended too. The context package runs no foreign code here.
-	s.cancel(err)
+	if s.cancel != nil {
+		s.cancel(err)
+	}
+	s.wakeAllLocked()
 	s.stopTimersLocked()
 	s.stats.DatagramsDroppedIncoming += uint64(s.received.Len())
 	s.chargeLocked(-s.received.Clear() - len(s.reader.datagram))
-	s.reader.datagram, s.reader.stream = nil, nil
-	s.after.ended, s.after.stats = err, s.stats
+	s.effectLocked(s.holder.Release(s.overhead))
+	s.reader.datagram, s.reader.stream, s.overhead = nil, nil, 0
+	s.after.end = &sessionEnd{err: err, stats: s.stats}
 	s.dropHeldLocked()
 	for _, st := range s.streams {
 		if st.recv.state == recvHeld && !s.doubtsEndsLocked() {
@@ -224,6 +228,18 @@ func (s *Session) endLocked(err *transport.SessionError) {
 		if !st.accepted || st.recv.state != recvDataRecvd && st.recv.state != recvHeld {
 			s.discardRecvLocked(st)
 		}
+	}
+}
+
+// wakeAllLocked wakes the calls that wait for the peer, which fail now.
+func (s *Session) wakeAllLocked() {
+	if s.over != nil {
+		close(s.over)
+	}
+	signal(s.arrived)
+	for k := range s.opened {
+		signal(s.opened[k].credit)
+		signal(s.accepted[k].arrived)
 	}
 }
 
@@ -261,9 +277,7 @@ func (s *Session) failLocked(err error) {
 	s.endLocked(&transport.SessionError{Err: pe})
 	s.dropStreamsLocked()
 	if s.enterLocked(sessionstate.EventAbort) {
-		s.after.add(afterReset)
-		s.after.violation = pe.Violation
-		s.after.reason = pe.Reason
+		s.after.reset(pe.Violation)
 	}
 }
 
@@ -336,8 +350,7 @@ func (s *Session) Abort(err error) {
 	s.dropStreamsLocked()
 	if s.enterLocked(sessionstate.EventAbort) {
 		if pe, ok := err.(*transport.ProtocolError); ok {
-			s.after.add(afterReset)
-			s.after.violation, s.after.reason = pe.Violation, pe.Reason
+			s.after.reset(pe.Violation)
 		} else {
 			s.after.add(afterCancel)
 		}
@@ -345,8 +358,22 @@ func (s *Session) Abort(err error) {
 }
 
 // Context implements transport.Session.
-func (s *Session) Context() context.Context { return s.ctx }
+func (s *Session) Context() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx == nil {
+		s.ctx, s.cancel = context.WithCancelCause(context.Background())
+		if s.err != nil {
+			s.cancel(s.err)
+		}
+	}
+	return s.ctx
+}
 
 // Done is closed once both directions of the stream below are over for the
 // session: nothing comes from Fill, and Data is ignored.
-func (s *Session) Done() <-chan struct{} { return s.closed }
+func (s *Session) Done() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed.Done()
+}

@@ -17,7 +17,7 @@ const maxAfterClose = 64 << 10
 // caller of Data. Its Handler methods are called under the lock.
 type reader struct {
 	s       *Session
-	rttAt   time.Time     // when the carrier was asked
+	rttAt   time.Duration // when the carrier was asked, since the session began; 0: never
 	rtt     time.Duration // what it said, 0 if it did not know
 	decoder capsule.Decoder
 	now     time.Time // of the call of Data
@@ -48,8 +48,8 @@ func (s *Session) Data(p []byte) {
 	}
 	r := &s.reader
 	now := time.Now()
-	if r.rttAt.IsZero() || now.Sub(r.rttAt) >= rttAge {
-		r.rttAt = now
+	if at := now.Sub(s.began); r.rttAt == 0 || at-r.rttAt >= rttAge {
+		r.rttAt = max(at, 1)
 		r.rtt = 0
 		if rtt, ok := s.carrier.RTT(); ok {
 			r.rtt = rtt
@@ -88,8 +88,7 @@ func (r *reader) after(n int) {
 	}
 	r.late += n
 	if r.late > maxAfterClose && r.s.enterLocked(sessionstate.EventAbort) {
-		r.s.after.add(afterReset)
-		r.s.after.violation = transport.ViolationMalformed
+		r.s.after.reset(transport.ViolationMalformed)
 	}
 }
 

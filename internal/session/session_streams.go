@@ -17,7 +17,7 @@ type localStreams struct {
 	// blocked is the limit that WT_STREAMS_BLOCKED has to carry, if due.
 	blocked    uint64
 	blockedDue bool
-	credit     chan struct{} // 1 slot: Open may be tried again
+	credit     chan struct{} // 1 slot: Open may be tried again; nil until one waits
 }
 
 // peerStreams are the streams of one kind that the peer opens. Those below
@@ -33,10 +33,19 @@ type peerStreams struct {
 	announce    uint64
 	announceDue bool
 	blocked     uint64        // the limit of the last WT_STREAMS_BLOCKED, plus one
-	arrived     chan struct{} // 1 slot: Accept may be tried again
+	arrived     chan struct{} // 1 slot: Accept may be tried again; nil until one waits
 }
 
-// signal fills a channel with one slot.
+// waitOn returns the channel to wait on, which is made for the first who waits.
+// Whoever is woken and leaves something for others wakes the next.
+func waitOn(c *chan struct{}) <-chan struct{} {
+	if *c == nil {
+		*c = make(chan struct{}, 1)
+	}
+	return *c
+}
+
+// signal fills a channel with one slot, if there is one.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -65,7 +74,7 @@ func (s *Session) OpenUniStream(ctx context.Context) (transport.SendStream, erro
 func (s *Session) open(ctx context.Context, k kind) (*stream, error) {
 	ended := ctx.Err() != nil
 	for {
-		st, err := s.tryOpen(k)
+		st, wait, err := s.tryOpen(k)
 		if st != nil || err != nil {
 			return st, err
 		}
@@ -73,22 +82,23 @@ func (s *Session) open(ctx context.Context, k kind) (*stream, error) {
 			return nil, transport.ErrStreamLimit
 		}
 		select {
-		case <-s.opened[k].credit:
+		case <-wait:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-s.ctx.Done():
 		}
 	}
 }
 
-// tryOpen opens a stream if the peer's limit allows one now.
-func (s *Session) tryOpen(k kind) (*stream, error) {
+// tryOpen opens a stream if the peer's limit allows one now. Wait says otherwise
+// when to try again.
+func (s *Session) tryOpen(k kind) (_ *stream, wait <-chan struct{}, _ error) {
 	s.mu.Lock()
 	defer s.unlock()
-	if s.err != nil {
-		return nil, s.err
-	}
 	l := &s.opened[k]
+	if s.err != nil {
+		signal(l.credit) // for another caller that waits
+		return nil, nil, s.err
+	}
 	index, ok := l.limit.Open()
 	if !ok {
 		if limit, ok := l.limit.TakeBlocked(); ok {
@@ -96,7 +106,7 @@ func (s *Session) tryOpen(k kind) (*stream, error) {
 			s.blockedLocked(onStreams, nil, limit)
 			s.wakeLocked()
 		}
-		return nil, nil
+		return nil, waitOn(&l.credit), nil
 	}
 	if l.limit.Available() > 0 {
 		signal(l.credit) // for another caller that waits
@@ -106,7 +116,7 @@ func (s *Session) tryOpen(k kind) (*stream, error) {
 	st := s.newStreamLocked(s.localID(index, k))
 	st.accepted = true
 	s.stats.StreamsOpened++
-	return st, nil
+	return st, nil, nil
 }
 
 // AcceptStream implements transport.Session.
@@ -129,29 +139,30 @@ func (s *Session) AcceptUniStream(ctx context.Context) (transport.ReceiveStream,
 
 func (s *Session) accept(ctx context.Context, k kind) (*stream, error) {
 	for {
-		st, err := s.tryAccept(k)
+		st, wait, err := s.tryAccept(k)
 		if st != nil || err != nil {
 			return st, err
 		}
 		select {
-		case <-s.accepted[k].arrived:
+		case <-wait:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-s.ctx.Done():
 		}
 	}
 }
 
-// tryAccept hands out the next stream of the peer, in the order of IDs.
-func (s *Session) tryAccept(k kind) (*stream, error) {
+// tryAccept hands out the next stream of the peer, in the order of IDs. If there is
+// none, wait says when to try again.
+func (s *Session) tryAccept(k kind) (_ *stream, wait <-chan struct{}, _ error) {
 	s.mu.Lock()
 	defer s.unlock()
-	if s.err != nil {
-		return nil, s.err
-	}
 	p := &s.accepted[k]
+	if s.err != nil {
+		signal(p.arrived) // for another caller that waits
+		return nil, nil, s.err
+	}
 	if p.next == p.limit.Opened() {
-		return nil, nil
+		return nil, waitOn(&p.arrived), nil
 	}
 	id := s.peerID(p.next, k)
 	p.next++
@@ -164,11 +175,14 @@ func (s *Session) tryAccept(k kind) (*stream, error) {
 		st = s.newStreamLocked(id)
 	}
 	st.accepted = true
-	return st, nil
+	return st, nil, nil
 }
 
-// newStreamLocked makes the state of a stream.
+// newStreamLocked makes the state of a stream of a session that has not ended.
 func (s *Session) newStreamLocked(id uint64) *stream {
+	if s.over == nil {
+		s.over, s.streams = make(chan struct{}), make(map[uint64]*stream)
+	}
 	st := &stream{s: s, id: id}
 	st.ent.st = st
 	st.ent.index = -1
@@ -178,12 +192,12 @@ func (s *Session) newStreamLocked(id uint64) *stream {
 		st.send.credit = sessionstate.NewSendCredit(s.initialSendLimit(id))
 	}
 	if !local || k == bidi {
-		limit := s.local.MaxStreamDataUni
+		limit := s.local.uni
 		switch {
 		case k == bidi && local:
-			limit = s.local.MaxStreamDataBidiLocal
+			limit = s.local.bidiLocal
 		case k == bidi:
-			limit = s.local.MaxStreamDataBidiRemote
+			limit = s.local.bidiRemote
 		}
 		st.recv.state = recvOpen
 		st.recv.win = sessionstate.NewStreamWindow(limit, uint64(s.cfg.InitialStreamWindow), uint64(s.cfg.MaxStreamWindow))

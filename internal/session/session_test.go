@@ -313,27 +313,40 @@ func TestEmptyDst(t *testing.T) {
 // lets the next caller look: one slot holds one signal.
 func TestWaitersAreChained(t *testing.T) {
 	bubble(t, func(t *tester) {
+		type take func() (wait <-chan struct{}, err error)
+		calls := map[string]take{
+			"datagrams":  func() (<-chan struct{}, error) { _, wait, err := t.s.tryReceiveDatagram(); return wait, err },
+			"accept":     func() (<-chan struct{}, error) { _, wait, err := t.s.tryAccept(bidi); return wait, err },
+			"accept uni": func() (<-chan struct{}, error) { _, wait, err := t.s.tryAccept(uni); return wait, err },
+			"open":       func() (<-chan struct{}, error) { _, wait, err := t.s.tryOpen(bidi); return wait, err },
+			"open uni":   func() (<-chan struct{}, error) { _, wait, err := t.s.tryOpen(uni); return wait, err },
+		}
+		waits := make(map[string]<-chan struct{})
+		for name, call := range calls {
+			wait, err := call()
+			if wait == nil || len(wait) != 0 || err != nil {
+				t.Fatalf("%s: %v, and nothing to wait for: %v", name, err, wait == nil)
+			}
+			waits[name] = wait
+		}
 		t.writeCapsule(datagram("a"), datagram("b"), wtStream{id: 4}, wtStream{id: 6})
 		t.writeCapsule(capsule.MaxStreams{MaximumStreams: 2}, capsule.MaxStreams{Uni: true, MaximumStreams: 2})
-		for name, c := range map[string]struct {
-			slot chan struct{}
-			take func() error
-		}{
-			"datagrams":  {t.s.arrived, func() error { _, err := t.s.tryReceiveDatagram(); return err }},
-			"accept":     {t.s.accepted[bidi].arrived, func() error { _, err := t.s.tryAccept(bidi); return err }},
-			"accept uni": {t.s.accepted[uni].arrived, func() error { _, err := t.s.tryAccept(uni); return err }},
-			"open":       {t.s.opened[bidi].credit, func() error { _, err := t.s.tryOpen(bidi); return err }},
-			"open uni":   {t.s.opened[uni].credit, func() error { _, err := t.s.tryOpen(uni); return err }},
-		} {
-			<-c.slot // a caller was woken
-			t.ok(c.take())
-			if len(c.slot) != 1 {
+		for name, slot := range waits {
+			take := func() {
+				wait, err := calls[name]()
+				if wait != nil || err != nil {
+					t.Fatalf("%s: nothing there, %v", name, err)
+				}
+			}
+			<-slot // a caller was woken
+			take()
+			if len(slot) != 1 {
 				t.Errorf("%s: one was taken of two, and nobody else is woken", name)
 				continue
 			}
-			<-c.slot
-			t.ok(c.take())
-			if len(c.slot) != 0 {
+			<-slot
+			take()
+			if len(slot) != 0 {
 				t.Errorf("%s: woken for nothing", name)
 			}
 		}

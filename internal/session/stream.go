@@ -112,7 +112,7 @@ func (st *stream) write(p []byte) (int, error) {
 		select {
 		case <-wait:
 		case <-st.writeDeadline.Done():
-		case <-s.ctx.Done():
+		case <-s.over:
 		}
 	}
 }
@@ -230,7 +230,7 @@ func (st *stream) read(p []byte) (int, error) {
 		select {
 		case <-wait:
 		case <-st.readDeadline.Done():
-		case <-s.ctx.Done():
+		case <-s.over:
 		}
 	}
 }

@@ -16,7 +16,7 @@ type choice struct {
 }
 
 // minLeaves is the number of leaves of the smallest tree.
-const minLeaves = 16
+const minLeaves = 2
 
 // add appends a share, which holds nothing yet.
 func (c *choice) add(s *share) {

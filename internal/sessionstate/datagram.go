@@ -8,7 +8,8 @@ import (
 
 // A DatagramQueue is a queue of datagrams that loses some rather than wait: it
 // is bounded in number, and those that waited too long are dropped. It bounds
-// bytes only together with a bound on each datagram's size.
+// bytes only together with a bound on each datagram's size. The nil DatagramQueue
+// is empty, and may be asked and cleared.
 type DatagramQueue struct {
 	capacity int
 	policy   transport.DropPolicy
@@ -64,6 +65,9 @@ func (q *DatagramQueue) Push(now time.Time, payload []byte, drops []Drop) []Drop
 // Pop removes and returns the oldest datagram that is not too old; ok is false
 // if there is none. What was too old is appended to drops.
 func (q *DatagramQueue) Pop(now time.Time, drops []Drop) (payload []byte, ok bool, _ []Drop) {
+	if q == nil {
+		return nil, false, drops
+	}
 	drops = q.expire(now, drops)
 	if q.count == 0 {
 		return nil, false, drops
@@ -73,6 +77,9 @@ func (q *DatagramQueue) Pop(now time.Time, drops []Drop) (payload []byte, ok boo
 
 // Peek returns what Pop would, without removing it.
 func (q *DatagramQueue) Peek(now time.Time, drops []Drop) (payload []byte, ok bool, _ []Drop) {
+	if q == nil {
+		return nil, false, drops
+	}
 	drops = q.expire(now, drops)
 	if q.count == 0 {
 		return nil, false, drops
@@ -83,16 +90,29 @@ func (q *DatagramQueue) Peek(now time.Time, drops []Drop) (payload []byte, ok bo
 // Clear drops everything, unreported, and frees the queue's memory. It returns
 // how many bytes of payload that were.
 func (q *DatagramQueue) Clear() int {
+	if q == nil {
+		return 0
+	}
 	n := q.bytes
 	q.ring, q.head, q.count, q.bytes = nil, 0, 0, 0
 	return n
 }
 
 // Len returns how many datagrams wait, those that are too old by now included.
-func (q *DatagramQueue) Len() int { return q.count }
+func (q *DatagramQueue) Len() int {
+	if q == nil {
+		return 0
+	}
+	return q.count
+}
 
 // Bytes returns how many bytes of payload those hold.
-func (q *DatagramQueue) Bytes() int { return q.bytes }
+func (q *DatagramQueue) Bytes() int {
+	if q == nil {
+		return 0
+	}
+	return q.bytes
+}
 
 // expire removes what is older than maxAge. The oldest stand first, since time
 // does not go back.

@@ -8,8 +8,10 @@ import (
 
 // Floods are the buckets of a transport.Floods: what a peer does that costs work
 // and brings nothing. Each method that counts returns the *transport.ProtocolError
-// to end the session with, if that was one too many.
+// to end the session with, if that was one too many. A bucket is made when the first
+// is taken out of it: one that nobody has used is full.
 type Floods struct {
+	rates                           *transport.Floods // nil: all of them defaults
 	glitches, resets, control, tiny *FloodGuard
 }
 
@@ -25,14 +27,29 @@ var DefaultFloods = transport.Floods{
 const TinyDatagram = 16
 
 // NewFloods returns full buckets.
-func NewFloods(now time.Time, f transport.Floods) Floods {
-	return Floods{
-		glitches: NewRateGuard(now, f.Glitches, DefaultFloods.Glitches),
-		resets:   NewRateGuard(now, f.Resets, DefaultFloods.Resets),
-		control:  NewRateGuard(now, f.Control, DefaultFloods.Control),
-		tiny:     NewRateGuard(now, f.TinyDatagrams, DefaultFloods.TinyDatagrams),
+func NewFloods(f transport.Floods) Floods {
+	if f == (transport.Floods{}) {
+		return Floods{}
 	}
+	return Floods{rates: &f}
 }
+
+// charge takes one out of a bucket, which is made if it is not there.
+func (f *Floods) charge(now time.Time, g **FloodGuard, rate func(*transport.Floods) transport.Rate) bool {
+	if *g == nil {
+		var r transport.Rate
+		if f.rates != nil {
+			r = rate(f.rates)
+		}
+		*g = NewRateGuard(now, r, rate(&DefaultFloods))
+	}
+	return (*g).Charge(now)
+}
+
+func glitchRate(f *transport.Floods) transport.Rate  { return f.Glitches }
+func resetRate(f *transport.Floods) transport.Rate   { return f.Resets }
+func controlRate(f *transport.Floods) transport.Rate { return f.Control }
+func tinyRate(f *transport.Floods) transport.Rate    { return f.TinyDatagrams }
 
 // Sent returns what a capsule of n bytes, sent to the peer, entitles it to.
 func (f *Floods) Sent(n int) {
@@ -47,7 +64,7 @@ func (f *Floods) EndedCleanly() { f.resets.Progress(DefaultFloodCredit) }
 
 // Glitch counts a capsule without effect. What names it.
 func (f *Floods) Glitch(now time.Time, what string) error {
-	if f.glitches.Charge(now) {
+	if f.charge(now, &f.glitches, glitchRate) {
 		return nil
 	}
 	return tooMany(transport.ViolationGeneric, transport.LimitCapsules, "too many capsules without effect, the last: "+what)
@@ -55,7 +72,7 @@ func (f *Floods) Glitch(now time.Time, what string) error {
 
 // Reset counts a stream that the peer reset, or a request to stop sending.
 func (f *Floods) Reset(now time.Time) error {
-	if f.resets.Charge(now) {
+	if f.charge(now, &f.resets, resetRate) {
 		return nil
 	}
 	return tooMany(transport.ViolationExcess, transport.LimitAborts, "too many streams reset or stopped")
@@ -63,7 +80,7 @@ func (f *Floods) Reset(now time.Time) error {
 
 // FlowControl counts a flow-control capsule.
 func (f *Floods) FlowControl(now time.Time) error {
-	if f.control.Charge(now) {
+	if f.charge(now, &f.control, controlRate) {
 		return nil
 	}
 	return tooMany(transport.ViolationGeneric, transport.LimitControl, "too many flow-control capsules")
@@ -71,7 +88,7 @@ func (f *Floods) FlowControl(now time.Time) error {
 
 // TinyDatagram counts a datagram of less than [TinyDatagram] bytes.
 func (f *Floods) TinyDatagram(now time.Time) error {
-	if f.tiny.Charge(now) {
+	if f.charge(now, &f.tiny, tinyRate) {
 		return nil
 	}
 	return tooMany(transport.ViolationGeneric, transport.LimitTinyDatagrams, "too many tiny datagrams")

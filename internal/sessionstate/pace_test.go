@@ -119,7 +119,7 @@ func TestFloodsOfConfig(t *testing.T) {
 		{"a negative rate is none", transport.Floods{Glitches: transport.Rate{PerSecond: -1}}, 1_000_000, 1000, 10_000, 100_000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := NewFloods(start, c.f)
+			f := NewFloods(c.f)
 			for _, k := range []struct {
 				name  string
 				f     func() error
