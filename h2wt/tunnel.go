@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/towpath-go/towpath/internal/block"
 	"github.com/towpath-go/towpath/internal/gate"
 	"github.com/towpath-go/towpath/internal/h2conn"
 	"github.com/towpath-go/towpath/internal/session"
@@ -237,6 +238,18 @@ func (t *tunnel) Data(p []byte) int {
 	}
 	t.mu.Unlock()
 	return len(p)
+}
+
+// DataBlock implements h2conn.BlockReceiver.
+func (t *tunnel) DataBlock(b *block.Block, p []byte) (consumed int, kept bool) {
+	t.mu.Lock()
+	s := t.sess
+	live := t.state == tunnelLive
+	t.mu.Unlock()
+	if !live {
+		return t.Data(p), false
+	}
+	return len(p), s.DataBlock(b, p)
 }
 
 // End implements h2conn.Receiver.

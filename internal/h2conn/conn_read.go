@@ -101,6 +101,8 @@ func (c *Conn) readFrame(first bool) error {
 		return connError(http2.ErrCodeProtocol, "first frame is not SETTINGS")
 	}
 	switch fh.Type {
+	case http2.FrameData:
+		return c.readData(fh)
 	case http2.FramePriority:
 		return c.readPriority(fh)
 	case http2.FramePushPromise:
@@ -124,8 +126,6 @@ func (c *Conn) readFrame(first bool) error {
 		return errEnding
 	}
 	switch f := f.(type) {
-	case *http2.DataFrame:
-		return c.readData(f)
 	case *http2.HeadersFrame:
 		return c.readHeaders(f)
 	case *http2.ContinuationFrame:
@@ -150,6 +150,10 @@ func (c *Conn) readFrame(first bool) error {
 func (c *Conn) heard() bool {
 	c.mu.Lock()
 	defer c.unlock()
+	return c.heardLocked()
+}
+
+func (c *Conn) heardLocked() bool {
 	c.ping.heardLocked(time.Now())
 	return c.phase != phaseEnding
 }
@@ -198,20 +202,17 @@ func (c *Conn) framerError(err error, fh http2.FrameHeader) error {
 // readAll tells whether the whole payload of a frame that could not be parsed was
 // there: frames that are too short for their own fields are at most 5 bytes long.
 func (c *Conn) readAll(fh http2.FrameHeader) bool {
-	switch {
-	case fh.Type == http2.FrameData && fh.Flags.Has(http2.FlagDataPadded):
-		return fh.Length == 0
-	case fh.Type == http2.FrameHeaders:
-		need := uint32(0)
-		if fh.Flags.Has(http2.FlagHeadersPadded) {
-			need++
-		}
-		if fh.Flags.Has(http2.FlagHeadersPriority) {
-			need += 5
-		}
-		return fh.Length < need
+	if fh.Type != http2.FrameHeaders {
+		return false
 	}
-	return false
+	need := uint32(0)
+	if fh.Flags.Has(http2.FlagHeadersPadded) {
+		need++
+	}
+	if fh.Flags.Has(http2.FlagHeadersPriority) {
+		need += 5
+	}
+	return fh.Length < need
 }
 
 // frameTooLarge reacts to a frame above our MAX_FRAME_SIZE: "A frame size error in

@@ -205,6 +205,9 @@ func (c *Conn) gather() (last bool) {
 // encodeControlLocked encodes all control frames that are due. It writes to
 // memory only; an encoding error is a bug of ours.
 func (c *Conn) encodeControlLocked() {
+	if !c.controlDueLocked() {
+		return
+	}
 	fr := c.w.fr
 	now := time.Now()
 	for _, list := range c.settingsOut {
@@ -246,6 +249,13 @@ func (c *Conn) encodeControlLocked() {
 			must(fr.WritePing(false, p.payload(k)))
 		}
 	}
+}
+
+// controlDueLocked tells whether there is any control frame to encode.
+func (c *Conn) controlDueLocked() bool {
+	p := &c.ping
+	return len(c.settingsOut)+c.acksDue+len(c.pongs)+len(c.rsts)+len(c.updates) > 0 ||
+		c.recv.due() || c.goAway.due || p.due[pingProbe] || p.due[pingGoAway]
 }
 
 // applyPeerLocked makes the peer's settings binding for us: the acknowledgement

@@ -3,6 +3,7 @@
 // fields and bytes; what they mean is its owner's business.
 //
 //	owner    Request, Headers, Data ...  <- read goroutine <- Framer <- net.Conn
+//	owner    DataBlock                   <- read goroutine <- block  <- net.Conn
 //	owner -> WriteHeaders, Wake, Reset -> state under one mutex
 //	owner    Source.Fill                 <- write goroutine -> Framer -> net.Conn
 //
@@ -29,7 +30,8 @@
 // # Bounds
 //
 // A connection holds at most: Config.WriteBuffer bytes of encoded frames while a
-// write is under way, one frame of Config.MaxFrameSize being read, one header
+// write is under way, one frame of Config.MaxFrameSize being read, of DATA no more
+// than a block (16 KiB) and that only while a frame is under way, one header
 // list of Config.MaxHeaderListSize with one incomplete field,
 // Config.MaxConcurrentStreams streams and twice as many owners that are not Done,
 // Config.MaxQueuedControl replies the peer caused, and a fixed number of closed

@@ -51,13 +51,18 @@ func (w *recvWindow) give(n int64) { w.credit += n }
 // is never stopped by waiting, and a small one is never sent.
 func (w *recvWindow) due() bool { return w.credit > 0 && w.credit >= w.limit/2 }
 
+// leastRTT is the shortest round-trip time that windows are made for: on a fast
+// path it takes longer than packets do until both ends have acted on an update,
+// and each costs them more than the bytes it is for.
+const leastRTT = time.Millisecond
+
 // announce returns the increment to send, at least 1. The window doubles if it
 // was used up so fast that it, rather than the path, may be what limits the peer:
 // at a rate above a quarter of a window per round trip.
 func (w *recvWindow) announce(now time.Time, rtt time.Duration, mayGrow bool) uint32 {
 	if mayGrow && rtt > 0 && !w.epoch.IsZero() && w.limit < w.max {
 		share := float64(w.credit) / float64(w.limit)
-		if float64(now.Sub(w.epoch)) < 4*share*float64(rtt) {
+		if float64(now.Sub(w.epoch)) < 4*share*float64(max(rtt, leastRTT)) {
 			grown := min(2*w.limit, w.max)
 			w.credit += grown - w.limit
 			w.limit = grown

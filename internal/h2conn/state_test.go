@@ -104,6 +104,32 @@ func TestRecvWindow(t *testing.T) {
 	}
 }
 
+func TestRecvWindowGrowth(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		rtt, elapsed time.Duration // elapsed: from one update by half a window to the next
+		grows        bool
+	}{
+		{"no round-trip time", 0, 1, false},
+		{"a quarter of a window in a round trip", 20 * time.Millisecond, 40*time.Millisecond - 1, true},
+		{"less than that", 20 * time.Millisecond, 40 * time.Millisecond, false},
+		{"a quarter in the least round-trip time", time.Microsecond, 2*leastRTT - 1, true},
+		{"less than that", time.Microsecond, 2 * leastRTT, false},
+	} {
+		w := newRecvWindow(1000, 4000)
+		now := time.Unix(1000, 0)
+		for range 2 {
+			now = now.Add(c.elapsed)
+			w.take(500)
+			w.give(500)
+			w.announce(now, c.rtt, true)
+		}
+		if grown := w.limit > 1000; grown != c.grows {
+			t.Errorf("%s: grown %v", c.name, grown)
+		}
+	}
+}
+
 func TestBucket(t *testing.T) {
 	now := time.Unix(1000, 0)
 	b := newBucket(Rate{Burst: 3, PerSecond: 2})

@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/towpath-go/towpath/internal/block"
 )
 
 // ServerHandler learns of requests.
@@ -40,6 +42,14 @@ type Receiver interface {
 	// made us reset it, or with the connection. err is a *StreamError. It is not
 	// called after the owner's own Stream.Reset, nor once both sides have ended.
 	Reset(code http2.ErrCode, remote bool, err error)
+}
+
+// BlockReceiver is implemented by a Receiver that can keep the memory in which
+// bytes came.
+type BlockReceiver interface {
+	// DataBlock is called instead of Data. p is a part of b. If kept is true, b is
+	// the Receiver's, who gives it back with block.Put.
+	DataBlock(b *block.Block, p []byte) (consumed int, kept bool)
 }
 
 // PriorityReceiver is implemented by a Receiver on a server that wants

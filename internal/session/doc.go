@@ -105,7 +105,9 @@
 // A session holds at most the sum of
 //
 //   - unread data: Config.MaxSessionWindow, or the limit published if that is
-//     larger, and up to 32 KiB for each stream that has any;
+//     larger, three quarters more if long capsules and short ones alternate, for
+//     a long one is kept in the block that it came in, and up to 32 KiB for each
+//     stream that has any;
 //   - unsent data: Config.StreamSendBuffer and up to 32 KiB for each stream
 //     that has any; the streams are those that the application has open;
 //   - datagrams: Config.MaxDatagramSize times the lengths of both queues, and

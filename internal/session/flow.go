@@ -2,6 +2,7 @@ package session
 
 import (
 	"runtime"
+	"time"
 
 	"github.com/towpath-go/towpath/internal/sessionstate"
 )
@@ -10,6 +11,20 @@ import (
 // levels 4 (session) and 5 (stream). Every byte counts at both from its
 // capsule's header on. It is given back when the application reads it or when
 // it is discarded, at the session's level also for streams that are over.
+
+// leastRTT is the shortest round-trip time that windows are made for: on a fast
+// path it takes longer than packets do until both ends have acted on a limit, and
+// each costs them more than the bytes it is for.
+const leastRTT = time.Millisecond
+
+// growthRTTLocked returns the round-trip time by which windows grow, 0 if it is
+// not known.
+func (s *Session) growthRTTLocked() time.Duration {
+	if s.rtt <= 0 {
+		return 0
+	}
+	return max(s.rtt, leastRTT)
+}
 
 // consumeLocked gives n bytes back to the session's window.
 func (s *Session) consumeLocked(n int) {

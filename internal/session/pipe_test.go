@@ -79,7 +79,7 @@ func (e *pipeEnd) run() {
 				break
 			}
 			if n > 0 {
-				e.peer.s.Data(dst[:n])
+				inBlocks(e.peer.s, dst[:n])
 			}
 			if end {
 				e.peer.s.End()

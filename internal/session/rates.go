@@ -29,7 +29,7 @@ func (s *Session) updateWindowLocked(now time.Time) (limit uint64, ok bool) {
 	if s.pacing.pace == nil {
 		n = sessionstate.MaxOffset
 	}
-	limit, ok = s.window.UpdateBy(now, s.rtt, pressure, n)
+	limit, ok = s.window.UpdateBy(now, s.growthRTTLocked(), pressure, n)
 	if wait > 0 && s.window.Due() {
 		s.withholdLocked(wait)
 	}

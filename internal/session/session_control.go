@@ -179,7 +179,7 @@ func (f *filler) fillStream(st *stream, buf []byte) bool {
 		if f.n > 0 && f.room() < maxControl {
 			return false
 		}
-		if limit, ok := r.win.Update(f.time(), s.rtt, s.pressureLocked()); ok {
+		if limit, ok := r.win.Update(f.time(), s.growthRTTLocked(), s.pressureLocked()); ok {
 			c := capsule.MaxStreamData{StreamID: st.id, MaximumStreamData: limit}
 			f.control(c.Append(buf))
 			f.sent(c)

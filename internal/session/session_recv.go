@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/towpath-go/towpath/capsule"
+	"github.com/towpath-go/towpath/internal/block"
 	"github.com/towpath-go/towpath/internal/sessionstate"
 	"github.com/towpath-go/towpath/transport"
 )
@@ -17,12 +18,14 @@ const maxAfterClose = 64 << 10
 // caller of Data. Its Handler methods are called under the lock.
 type reader struct {
 	s       *Session
+	block   *block.Block  // what the caller of DataBlock gives; nil if it was kept
 	rttAt   time.Duration // when the carrier was asked, since the session began; 0: never
 	rtt     time.Duration // what it said, 0 if it did not know
 	decoder capsule.Decoder
 	now     time.Time // of the call of Data
 	ended   bool      // END_STREAM received
 	closed  bool      // WT_CLOSE_SESSION received
+	end     uint16    // of the bytes in block
 	late    int       // bytes received behind WT_CLOSE_SESSION
 
 	// The capsule that is being received.
@@ -42,9 +45,13 @@ const rttAge = 50 * time.Millisecond
 // Data takes the next bytes of the stream below, split in any way. It does not
 // block and keeps nothing of p. What comes behind the end of the session is
 // discarded. Data and End must not be called at the same time as one another.
-func (s *Session) Data(p []byte) {
+func (s *Session) Data(p []byte) { s.DataBlock(nil, p) }
+
+// DataBlock is Data for bytes that are a part of b. If it returns true, b is the
+// session's from now on: stream data that fills it is kept where it is.
+func (s *Session) DataBlock(b *block.Block, p []byte) (kept bool) {
 	if len(p) == 0 {
-		return
+		return false
 	}
 	r := &s.reader
 	now := time.Now()
@@ -59,12 +66,17 @@ func (s *Session) Data(p []byte) {
 	defer s.unlock()
 	switch {
 	case r.ended:
-		return // the carrier's mistake, without consequence
+		// The carrier's mistake, without consequence.
 	case s.life.Flowing():
 		r.now, s.rtt = now, r.rtt
+		if b != nil {
+			r.block, r.end = b, uint16(b.Offset(p)+len(p))
+		}
 		if err := r.decoder.Feed(p, r); err != nil && err != errDecodingOver && s.life.Flowing() {
 			s.failLocked(err)
 		}
+		kept = b != nil && r.block == nil
+		r.block = nil
 		r.after(r.decoder.Unread())
 	case s.life == sessionstate.CloseSent:
 		// Only whether the peer closes too is of interest: then what it ends with
@@ -77,6 +89,7 @@ func (s *Session) Data(p []byte) {
 	default:
 		r.after(len(p))
 	}
+	return kept
 }
 
 // after counts bytes behind WT_CLOSE_SESSION. Behind our own there is no such
@@ -190,7 +203,7 @@ func (r *reader) StreamData(p []byte, last bool) error {
 		s.readLocked(st, len(p))
 	case len(p) > 0:
 		held := st.recv.buf.held
-		st.recv.buf.write(p)
+		r.store(&st.recv.buf, p)
 		s.chargeLocked(st.recv.buf.held - held)
 	}
 	if !last {
@@ -215,6 +228,16 @@ func (r *reader) StreamData(p []byte, last bool) error {
 		signal(st.readable)
 	}
 	return nil
+}
+
+// store appends stream data to a buffer. A block is kept only with its last bytes:
+// what follows is still to be decoded, and the lock may be free meanwhile.
+func (r *reader) store(b *buffer, p []byte) {
+	if r.block != nil && r.block.Offset(p)+len(p) == int(r.end) && b.keep(r.block, p) {
+		r.block = nil
+		return
+	}
+	b.write(p)
 }
 
 // Control implements capsule.Handler.
