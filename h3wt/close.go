@@ -31,22 +31,23 @@ func (s *Session) closeFor(cause *transport.SessionError) error {
 	return s.awaitAnswer()
 }
 
-// maxFinished bounds the streams that noteFinished remembers.
+// maxFinished bounds the streams that noteFinishedLocked remembers.
 const maxFinished = 32
 
-// noteFinished remembers the last streams that were closed: quic-go may still
+// noteFinishedLocked remembers the last streams that were closed: quic-go may still
 // have their last bytes and their end to send.
-func (s *Session) noteFinished(p *sendPart) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Session) noteFinishedLocked(p *sendPart) {
 	s.closedAny = true
 	s.restLaterLocked()
-	if len(s.finished) == maxFinished {
-		copy(s.finished, s.finished[1:])
-		s.finished[maxFinished-1] = p
+	if len(s.finished) == 0 {
+		s.finishedNext = 0
+	}
+	if len(s.finished) < maxFinished {
+		s.finished = append(s.finished, p)
 		return
 	}
-	s.finished = append(s.finished, p)
+	s.finished[s.finishedNext] = p
+	s.finishedNext = (s.finishedNext + 1) % maxFinished
 }
 
 // hurryFinished puts what finished streams still have to send before the

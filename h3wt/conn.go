@@ -105,9 +105,6 @@ func (c *conn) nextBidi(ctx context.Context) (*incoming, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.server {
-		c.expectRequest(str.StreamID())
-	}
 	return &incoming{bidi: str}, nil
 }
 

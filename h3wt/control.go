@@ -68,12 +68,21 @@ func (s *Session) takeControlLocked() (capsules []capsule.Capsule, end bool) {
 	return capsules, false
 }
 
+// controlDueLocked reports whether takeControlLocked has anything to return.
+func (s *Session) controlDueLocked() bool {
+	c := &s.control
+	if s.life != sessionstate.Open {
+		return !c.over
+	}
+	return !c.over && (c.hasMaxData || c.hasDataBlocked || c.hasMaxStreams != [2]bool{} || c.hasStreamsBlocked != [2]bool{} || s.drain.Due())
+}
+
 // flushControl writes what is due, without waiting: where the peer has given no
 // credit for the CONNECT stream, a goroutine goes on, which ends with the
 // stream. It may be called from quic-go's event loop.
 func (s *Session) flushControl() {
 	s.mu.Lock()
-	if s.control.writing {
+	if s.control.writing || !s.controlDueLocked() {
 		s.mu.Unlock()
 		return
 	}

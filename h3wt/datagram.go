@@ -28,14 +28,27 @@ func (s *Session) maxDatagramSize() int {
 
 // SendDatagram queues a datagram.
 func (s *Session) SendDatagram(p []byte) error {
-	if err := s.ended(); err != nil {
+	s.mu.Lock()
+	most, full, err := s.datagramMost, s.outgoing.Full(), s.err
+	s.mu.Unlock()
+	if err != nil {
 		return err
 	}
-	if most := s.maxDatagramSize(); len(p) > most {
-		if err := s.ended(); err != nil {
+	if len(p) > most {
+		// The path may take more by now. That it takes less is found out later.
+		most = s.maxDatagramSize()
+		s.mu.Lock()
+		s.datagramMost, err = most, s.err
+		s.mu.Unlock()
+		switch {
+		case err != nil:
 			return err
+		case len(p) > most:
+			return &transport.DatagramTooLargeError{Max: most}
 		}
-		return &transport.DatagramTooLargeError{Max: most}
+	}
+	if full {
+		s.awaitRoom()
 	}
 	payload := append([]byte(nil), p...)
 	effect := s.holder.Hold(len(payload))
@@ -45,12 +58,61 @@ func (s *Session) SendDatagram(p []byte) error {
 		effect.Run() // may end another session than this one
 		return s.err
 	}
-	drops := s.outgoing.Push(time.Now(), payload, nil)
+	var room [1]sessionstate.Drop
+	drops := s.outgoing.Push(time.Now(), payload, room[:0])
 	s.mu.Unlock()
 	effect.Run()
 	s.dropped(true, drops)
 	s.c.sendDatagrams(s)
 	return nil
+}
+
+// roomWait is how long SendDatagram waits at most for a full queue.
+const roomWait = time.Millisecond
+
+// awaitRoom waits until half of a full queue was taken. Whoever sends as fast as it
+// can would otherwise keep a processor from those that take from the queue, only to
+// have nearly all dropped. A path that does not take half of it in time is slower
+// than its sender, who then does not wait again before it has.
+func (s *Session) awaitRoom() {
+	s.mu.Lock()
+	if !s.outgoing.Full() || s.room.slow || s.err != nil {
+		s.mu.Unlock()
+		return
+	}
+	if s.room.made == nil {
+		s.room.made = make(chan struct{})
+	}
+	made := s.room.made
+	s.mu.Unlock()
+	t := time.NewTimer(roomWait)
+	defer t.Stop()
+	select {
+	case <-made:
+	case <-s.ctx.Done():
+	case <-t.C:
+		s.mu.Lock()
+		s.room.slow = s.room.made == made // not closed meanwhile
+		s.mu.Unlock()
+	}
+}
+
+// datagramRoom is what awaitRoom waits for.
+type datagramRoom struct {
+	made chan struct{} // closed when half of the queue is empty; nil: nobody waits
+	slow bool          // it took too long last time
+}
+
+// makeRoomLocked wakes those who wait for room, once there is enough.
+func (s *Session) makeRoomLocked() {
+	if s.outgoing.Len() > s.cfg.OutgoingDatagramQueue/2 {
+		return
+	}
+	s.room.slow = false
+	if s.room.made != nil {
+		close(s.room.made)
+		s.room.made = nil
+	}
 }
 
 // sendDatagrams makes sure that the connection's datagram goroutine runs and
@@ -105,6 +167,7 @@ func (c *conn) runDatagrams() {
 		} else {
 			// The path's MTU shrank meanwhile, or the connection is over.
 			s.stats.DatagramsDroppedOutgoing++
+			s.datagramMost = 0
 		}
 		s.mu.Unlock()
 		if _, ok := errors.AsType[*quic.DatagramTooLargeError](err); ok {
@@ -118,6 +181,7 @@ func (s *Session) nextDatagram() (payload []byte, more bool) {
 	s.mu.Lock()
 	payload, ok, drops := s.outgoing.Pop(time.Now(), nil)
 	more = s.outgoing.Len() > 0
+	s.makeRoomLocked()
 	s.mu.Unlock()
 	s.dropped(true, drops)
 	if !ok {

@@ -30,11 +30,11 @@
 // either end: 2 of quic-go, 2 for what http3 reads (the control stream, datagrams)
 // and 2 that accept streams. A session has 2: the reader of its CONNECT stream,
 // and one that takes datagrams from http3, which keeps only a few. A stream has
-// none, but while its header is late, and a request has one from its first bytes
-// to the return of its handler; nor has a writer: capsules are written by whoever
-// causes them, and by a goroutine only while the peer gives no credit, as are
-// datagrams while there are any. So a peer causes at most as many goroutines in a
-// connection as QUIC allows it streams.
+// none, but while its header is late, or its reset waits for what quic-go keeps of
+// it; a request has one from its first bytes to the return of its handler. No
+// writer has one: capsules are written by whoever causes them, and by a goroutine
+// only while the peer gives no credit, as are datagrams while there are any. So a
+// peer causes at most as many goroutines in a connection as QUIC allows it streams.
 //
 // There are two mutexes, the connection's and the session's, which its streams
 // share. They are never held together, nor while quic-go, http3 or the
@@ -102,6 +102,11 @@
 //   - Streams that were finished stay readable after the session's end, but not
 //     after the connection's, nor once further sessions need their room: with
 //     the open sessions no more than MaxSessions have unread streams.
+//   - What quic-go keeps of small Writes, up to 4,200 bytes of a stream, it cannot
+//     drop. CancelWrite on a stream that was opened here has these bytes sent
+//     first, before those of other streams. If they have not gone out by the time
+//     in which a lost packet is repeated, the peer is told to read all of the
+//     stream before the reset.
 //   - Priorities are approximated by eight urgencies, of which data uses those
 //     from the session's own one on; streams of one urgency share, whatever
 //     their group. A client's CONNECT stream stays at the default urgency.

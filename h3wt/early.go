@@ -32,6 +32,7 @@ type incoming struct {
 	uni    *quic.ReceiveStream
 	header int       // bytes before the application's
 	since  time.Time // in awaited since
+	begin  [16]byte  // for the header
 }
 
 func (in *incoming) id() quic.StreamID {
@@ -85,8 +86,9 @@ func (c *conn) dispatch(in *incoming, inline bool) bool {
 	if in.bidi != nil {
 		wanted = bidiStreamType
 	}
-	typ, session, n, err := peekHeader(r, wanted)
+	typ, session, n, err := peekHeader(r, in.begin[:], wanted)
 	if errors.Is(err, os.ErrDeadlineExceeded) && inline {
+		c.expect(in)
 		return false
 	}
 	r.SetReadDeadline(time.Time{})
@@ -94,6 +96,7 @@ func (c *conn) dispatch(in *incoming, inline bool) bool {
 	case n == 0 && err != nil:
 		c.headless(in, err)
 	case typ != wanted:
+		c.expect(in)
 		c.toHTTP3(in)
 	case err != nil:
 		c.headless(in, err)
@@ -102,8 +105,7 @@ func (c *conn) dispatch(in *incoming, inline bool) bool {
 		// client-initiated bidirectional stream's ends the connection.
 		c.closeConn(http3.ErrCodeIDError, violation("session ID is not a client-initiated bidirectional stream's"))
 	default:
-		var header [16]byte
-		in.header, _ = r.Read(header[:n]) // peeked, so all there
+		in.header, _ = r.Read(in.begin[:n]) // peeked, so all there
 		c.forget(in)
 		c.deliver(in, quic.StreamID(session))
 	}
@@ -145,23 +147,40 @@ func (c *conn) toHTTP3(in *incoming) {
 	c.loops.Go(func() { c.h3.HandleUnidirectionalStream(in.uni) })
 }
 
+// expect notes that a bidirectional stream of the client is, or may be, a request:
+// its ID may become a session.
+func (c *conn) expect(in *incoming) {
+	if in.bidi == nil || !c.server {
+		return
+	}
+	id := in.bidi.StreamID()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next = max(c.next, id+4)
+	c.awaitLocked(id).request = true
+}
+
 // forget notes that a bidirectional stream is not a request.
 func (c *conn) forget(in *incoming) {
-	if in.bidi != nil && c.server {
-		c.abandon(in.bidi.StreamID(), codeSessionGone)
+	if in.bidi == nil || !c.server {
+		return
 	}
+	id := in.bidi.StreamID()
+	c.mu.Lock()
+	c.next = max(c.next, id+4)
+	c.mu.Unlock()
+	c.abandon(id, codeSessionGone)
 }
 
 // peekHeader looks at the type that a stream begins with and, if it is the one
 // wanted, at the session ID behind it. N is the length of what was understood.
-// It consumes nothing.
-func peekHeader(r receiver, wanted uint64) (typ, session uint64, n int, err error) {
-	var b [16]byte
-	typ, n, err = peekVarint(r, b[:], 0)
+// It consumes nothing, and needs 16 bytes to work with.
+func peekHeader(r receiver, b []byte, wanted uint64) (typ, session uint64, n int, err error) {
+	typ, n, err = peekVarint(r, b, 0)
 	if err != nil || typ != wanted {
 		return typ, 0, n, err
 	}
-	session, m, err := peekVarint(r, b[:], n)
+	session, m, err := peekVarint(r, b, n)
 	return typ, session, n + m, err
 }
 
@@ -177,15 +196,6 @@ func peekVarint(r receiver, b []byte, at int) (v uint64, n int, err error) {
 	}
 	v, n = capsule.ParseVarint(b[at : at+n])
 	return v, n, nil
-}
-
-// expectRequest notes a bidirectional stream of the client before its header is
-// read: its ID may become a session.
-func (c *conn) expectRequest(id quic.StreamID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.next = max(c.next, id+4)
-	c.awaitLocked(id).request = true
 }
 
 func (c *conn) awaitLocked(id quic.StreamID) *awaited {

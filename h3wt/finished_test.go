@@ -75,7 +75,7 @@ func echoOnce(t *testing.T, client transport.Session, served *Session) weak.Poin
 	if _, err := io.Copy(s, s); err != nil {
 		t.Fatal(err)
 	}
-	q := weak.Make(s.(bidiStream).sendPart.q.(*quic.Stream))
+	q := weak.Make(s.(*bidiStream).sendPart.q.(*quic.Stream))
 	s.Close()
 	if b, err := io.ReadAll(c); err != nil || string(b) != "x" {
 		t.Fatalf("%q, %v", b, err)

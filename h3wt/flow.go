@@ -11,21 +11,6 @@ import (
 // bytes of all streams together and the number of streams. Stream headers do
 // not count; of a reset stream its final size counts.
 
-// useCredit is quic-go's question, while it builds a packet, how many of most
-// bytes may be sent. Those bytes count as sent then.
-func (s *Session) useCredit(most int) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := min(uint64(max(most, 0)), s.sendCredit.Available())
-	s.sendCredit.Use(n)
-	s.stats.BytesSent += n
-	if n > 0 {
-		s.trafficLocked()
-		s.floods.Sent(int(n)) // a peer that reads has to return credit
-	}
-	return int(n)
-}
-
 // raiseData takes WT_MAX_DATA. It reports whether that had an effect.
 func (s *Session) raiseData(limit uint64) (bool, error) {
 	s.mu.Lock()
@@ -130,15 +115,31 @@ func (s *Session) consumeLocked(n uint64) {
 // from quic-go's event loop.
 func (s *Session) giveCredit() {
 	s.mu.Lock()
-	due := s.flowControl && s.err == nil && !s.pacing.withheld && s.window.Due()
-	if !due && s.flowControl {
-		s.giveRestLaterLocked()
+	due := s.creditDueLocked()
+	s.mu.Unlock()
+	if due {
+		s.announceCredit()
 	}
+}
+
+// creditDueLocked reports whether a new limit is due, and sees to what is not due
+// yet.
+func (s *Session) creditDueLocked() bool {
+	if !s.flowControl {
+		return false
+	}
+	if s.err == nil && !s.pacing.withheld && s.window.Due() {
+		return true
+	}
+	s.giveRestLaterLocked()
+	return false
+}
+
+// announceCredit announces the limit that is due.
+func (s *Session) announceCredit() {
+	s.mu.Lock()
 	size := int64(s.window.Window())
 	s.mu.Unlock()
-	if !due {
-		return
-	}
 	rtt, known := s.c.rtt()
 	if !known {
 		rtt = 0

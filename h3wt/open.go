@@ -16,7 +16,7 @@ func (s *Session) OpenStream(ctx context.Context) (transport.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bidiStream{d.send, d.recv}, nil
+	return d.both, nil
 }
 
 // OpenUniStream opens a unidirectional stream.
@@ -34,8 +34,8 @@ func (s *Session) open(ctx context.Context, kind int) (*dataStream, error) {
 	if err := s.takePlace(ctx, kind); err != nil {
 		return nil, err
 	}
-	d := &dataStream{s: s}
-	if err := s.openQUIC(ctx, kind, d); err != nil {
+	d, err := s.openQUIC(ctx, kind)
+	if err != nil {
 		s.returnPlace(kind)
 		return nil, err
 	}
@@ -51,9 +51,12 @@ func (s *Session) open(ctx context.Context, kind int) (*dataStream, error) {
 	s.streams[d.id] = d
 	s.stats.StreamsOpened++
 	s.trafficLocked()
+	ranked := s.rankedLocked()
 	s.mu.Unlock()
 	s.streamOpened(d)
-	s.prioritize(d.send, transport.Priority{})
+	if ranked {
+		s.prioritize(d.send, transport.Priority{})
+	}
 	if d.recv != nil {
 		d.recv.watch()
 	}
@@ -130,24 +133,25 @@ func waiting(ch *chan struct{}, slots int) <-chan struct{} {
 	return *ch
 }
 
-// openQUIC opens the QUIC stream of d.
-func (s *Session) openQUIC(ctx context.Context, kind int, d *dataStream) error {
-	err := s.tryOpenQUIC(ctx, false, kind, d)
+// openQUIC opens a QUIC stream for the session.
+func (s *Session) openQUIC(ctx context.Context, kind int) (*dataStream, error) {
+	d, err := s.tryOpenQUIC(ctx, false, kind)
 	if _, full := errors.AsType[*quic.StreamLimitReachedError](err); !full {
-		return s.openError(err)
+		return d, s.openError(err)
 	}
 	if ctx.Err() != nil {
-		return transport.ErrStreamLimit
+		return nil, transport.ErrStreamLimit
 	}
 	wait, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	return s.openError(s.tryOpenQUIC(wait, true, kind, d), ctx)
+	d, err = s.tryOpenQUIC(wait, true, kind)
+	return d, s.openError(err, ctx)
 }
 
 // tryOpenQUIC opens a stream at once, or waits for the peer's limit until ctx
 // ends.
-func (s *Session) tryOpenQUIC(ctx context.Context, wait bool, kind int, d *dataStream) error {
+func (s *Session) tryOpenQUIC(ctx context.Context, wait bool, kind int) (*dataStream, error) {
 	qc := s.c.qc
 	if kind == uni {
 		var q *quic.SendStream
@@ -158,11 +162,9 @@ func (s *Session) tryOpenQUIC(ctx context.Context, wait bool, kind int, d *dataS
 			q, err = qc.OpenUniStream()
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		d.id = q.StreamID()
-		d.send = newSendPart(d, q, false)
-		return nil
+		return newSendStream(s, q), nil
 	}
 	var q *quic.Stream
 	var err error
@@ -172,12 +174,9 @@ func (s *Session) tryOpenQUIC(ctx context.Context, wait bool, kind int, d *dataS
 		q, err = qc.OpenStream()
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	d.id = q.StreamID()
-	d.send = newSendPart(d, q, false)
-	d.recv = newRecvPart(d, q, 0)
-	return nil
+	return newStream(s, q, 0, false), nil
 }
 
 // openError is the contract's error for one of quic-go's when opening; ctx is
@@ -203,7 +202,7 @@ func (s *Session) AcceptStream(ctx context.Context) (transport.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bidiStream{d.send, d.recv}, nil
+	return d.both, nil
 }
 
 // AcceptUniStream waits for the peer's next unidirectional stream.
@@ -256,11 +255,12 @@ func (s *Session) acceptableLocked(kind int) bool {
 
 // addStream takes a stream of the peer whose header named the session.
 func (s *Session) addStream(in *incoming) {
-	d := &dataStream{s: s, id: in.id(), peer: true}
 	kind := kindOf(in.bidi == nil)
-	d.recv = newRecvPart(d, in.recv(), in.header)
+	var d *dataStream
 	if in.bidi != nil {
-		d.send = newSendPart(d, in.bidi, true)
+		d = newStream(s, in.bidi, in.header, true)
+	} else {
+		d = newReceiveStream(s, in.uni, in.header)
 	}
 	s.mu.Lock()
 	if s.err != nil {
@@ -285,23 +285,31 @@ func (s *Session) addStream(in *incoming) {
 	q := &s.accept[kind]
 	q.streams = append(q.streams, d)
 	signal(q.ready)
+	ranked := s.rankedLocked()
 	s.mu.Unlock()
 	s.streamOpened(d)
-	if d.send != nil {
+	if d.send != nil && ranked {
 		s.prioritize(d.send, transport.Priority{})
 	}
 	d.recv.watch()
 }
 
+// releasableLocked reports whether release has anything to do.
+func (s *Session) releasableLocked(d *dataStream) bool {
+	return s.ranks.groups != nil || d.overLocked()
+}
+
 // release takes a stream out of the session once both its parts are over, and
 // gives the peer its place back.
 func (s *Session) release(d *dataStream) {
-	if d.send != nil {
-		s.unrank(d.send)
-	}
 	s.mu.Lock()
+	var moves []*sendPart
+	if d.send != nil {
+		moves = s.unrankLocked(d.send)
+	}
 	if s.streams[d.id] != d || !d.overLocked() {
 		s.mu.Unlock()
+		s.applyUrgencies(moves)
 		return
 	}
 	delete(s.streams, d.id)
@@ -319,6 +327,7 @@ func (s *Session) release(d *dataStream) {
 	}
 	drained := s.life == sessionstate.Closed && len(s.streams) == 0
 	s.mu.Unlock()
+	s.applyUrgencies(moves)
 	if drained {
 		s.c.drained(s)
 	}

@@ -105,6 +105,11 @@ func (r *ranks) remove(p transport.Priority) (changed bool) {
 	return true
 }
 
+// rankedLocked reports whether a stream without a priority of its own has a rank.
+func (s *Session) rankedLocked() bool {
+	return s.ranks.groups != nil || s.ranks.base != defaultUrgency
+}
+
 // prioritize gives a stream its place among the session's.
 func (s *Session) prioritize(p *sendPart, prio transport.Priority) {
 	s.mu.Lock()
@@ -149,18 +154,15 @@ func (s *Session) prioritize(p *sendPart, prio transport.Priority) {
 	s.applyUrgencies(moves)
 }
 
-// unrank takes a stream out whose sending part is over.
-func (s *Session) unrank(p *sendPart) {
-	s.mu.Lock()
+// unrankLocked takes a stream out whose sending part is over. It returns the
+// streams whose urgency has changed.
+func (s *Session) unrankLocked(p *sendPart) []*sendPart {
 	r := &s.ranks
 	if _, ok := r.ranked[p]; !ok || !p.state.over() {
-		s.mu.Unlock()
-		return
+		return nil
 	}
 	delete(r.ranked, p)
-	moves := s.rerankLocked(nil, r.remove(p.priority))
-	s.mu.Unlock()
-	s.applyUrgencies(moves)
+	return s.rerankLocked(nil, r.remove(p.priority))
 }
 
 // rerankLocked returns the streams whose urgency has changed: all are looked at

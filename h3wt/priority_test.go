@@ -127,7 +127,8 @@ func TestPrioritize(t *testing.T) {
 		var senders []*fakeSender
 		for i := range n {
 			d, f := &dataStream{s: s, id: quic.StreamID(4 * i)}, &fakeSender{}
-			d.send = newSendPart(d, f, true)
+			d.send = new(sendPart)
+			d.send.init(d, f, true)
 			s.streams[d.id] = d
 			s.prioritize(d.send, transport.Priority{})
 			streams, senders = append(streams, d), append(senders, f)
@@ -161,7 +162,7 @@ func TestPrioritize(t *testing.T) {
 		streams[0].send.SetPriority(transport.Priority{Order: 2})
 		want(t, senders, 3, 4, 5)
 		streams[0].send.state = sendClosed
-		s.unrank(streams[0].send)
+		s.applyUrgencies(s.unrankLocked(streams[0].send))
 		want(t, senders, 3, 3, 4)
 		streams[1].send.SetPriority(transport.Priority{Order: -1})
 		want(t, senders, 3, 3, 3)

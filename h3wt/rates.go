@@ -190,19 +190,6 @@ func (s *Session) stopTimersLocked() {
 	}
 }
 
-// countSent is given to quic-go in place of useCredit where there is no credit to
-// use: it learns of the bytes when packets are built, and allows all of them.
-func (s *Session) countSent(most int) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := max(most, 0)
-	s.stats.BytesSent += uint64(n)
-	if n > 0 {
-		s.trafficLocked()
-	}
-	return n
-}
-
 // throttled counts a datagram above Config.IncomingDatagramRate, and says so.
 func (s *Session) throttled(size int) {
 	s.mu.Lock()

@@ -81,11 +81,16 @@ type Session struct {
 	closedAny, answered bool
 	ranks               ranks
 	finished            []*sendPart    // the last streams that were closed
+	finishedNext        int            // the first of them, once there are maxFinished
 	rested              []restedStream // those before
 	resting             bool           // restFinished will run
 	outgoing            *sessionstate.DatagramQueue
 	incoming            *sessionstate.DatagramQueue
 	datagramReady       chan struct{} // 1 slot; nil before somebody waits
+	room                datagramRoom
+	// datagramMost is the largest payload that could be sent when that was last
+	// looked at.
+	datagramMost int
 
 	// The following is guarded by c.mu.
 	inSenders bool

@@ -24,6 +24,7 @@ type receiver interface {
 type sender interface {
 	io.WriteCloser
 	WriteWithLimit([]byte, func(int) int) (int, error)
+	TryWriteAll([]byte) error
 	CancelWrite(quic.StreamErrorCode)
 	SetReliableBoundary()
 	SetWriteDeadline(time.Time) error
@@ -47,6 +48,45 @@ type dataStream struct {
 	peer bool      // opened by the peer
 	send *sendPart // nil if there is none
 	recv *recvPart // nil if there is none
+	both *bidiStream
+}
+
+// newStream makes a bidirectional stream, of one piece with its parts. Header is
+// how many bytes the peer began it with.
+func newStream(s *Session, q *quic.Stream, header int, peer bool) *dataStream {
+	w := new(struct {
+		d    dataStream
+		send sendPart
+		recv recvPart
+		both bidiStream
+	})
+	w.d = dataStream{s: s, id: q.StreamID(), peer: peer, send: &w.send, recv: &w.recv, both: &w.both}
+	w.send.init(&w.d, q, peer)
+	w.recv.init(&w.d, q, header)
+	w.both = bidiStream{&w.send, &w.recv}
+	return &w.d
+}
+
+// newSendStream makes a unidirectional stream that was opened here.
+func newSendStream(s *Session, q *quic.SendStream) *dataStream {
+	w := new(struct {
+		d    dataStream
+		send sendPart
+	})
+	w.d = dataStream{s: s, id: q.StreamID(), send: &w.send}
+	w.send.init(&w.d, q, false)
+	return &w.d
+}
+
+// newReceiveStream makes a unidirectional stream of the peer.
+func newReceiveStream(s *Session, q *quic.ReceiveStream, header int) *dataStream {
+	w := new(struct {
+		d    dataStream
+		recv recvPart
+	})
+	w.d = dataStream{s: s, id: q.StreamID(), peer: true, recv: &w.recv}
+	w.recv.init(&w.d, q, header)
+	return &w.d
 }
 
 func (d *dataStream) uni() bool { return d.send == nil || d.recv == nil }
@@ -64,9 +104,9 @@ type bidiStream struct {
 	*recvPart
 }
 
-func (b bidiStream) StreamID() transport.StreamID { return b.sendPart.StreamID() }
+func (b *bidiStream) StreamID() transport.StreamID { return b.sendPart.StreamID() }
 
-func (b bidiStream) SetDeadline(t time.Time) error {
+func (b *bidiStream) SetDeadline(t time.Time) error {
 	err := b.SetReadDeadline(t)
 	if werr := b.SetWriteDeadline(t); err == nil {
 		err = werr
@@ -75,7 +115,7 @@ func (b bidiStream) SetDeadline(t time.Time) error {
 }
 
 var (
-	_ transport.Stream        = bidiStream{}
+	_ transport.Stream        = (*bidiStream)(nil)
 	_ transport.SendStream    = (*sendPart)(nil)
 	_ transport.ReceiveStream = (*recvPart)(nil)
 )

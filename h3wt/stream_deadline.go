@@ -15,7 +15,7 @@ func (p *sendPart) SetWriteDeadline(t time.Time) error {
 		close(p.expires)
 		p.expires = nil
 	}
-	begun := p.begun
+	begun := p.begun && !p.state.over()
 	s.mu.Unlock()
 	if begun {
 		p.applyDeadline()
@@ -24,14 +24,14 @@ func (p *sendPart) SetWriteDeadline(t time.Time) error {
 }
 
 // applyDeadline gives the deadline to quic-go: a past one to end the Write that
-// a Close interrupts. When another call moved it meanwhile, whose call to
+// a Close or CancelWrite interrupts. When another call moved it meanwhile, whose call to
 // quic-go may have come first, it does so again.
 func (p *sendPart) applyDeadline() {
 	s := p.d.s
 	for {
 		s.mu.Lock()
 		moved, t := p.moved, p.deadline
-		if p.state == sendClosing {
+		if p.state != sendOpen {
 			t = past
 		}
 		s.mu.Unlock()

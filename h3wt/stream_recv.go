@@ -42,8 +42,8 @@ type recvPart struct {
 	paused   chan struct{} // closed when a Read that waits for the rate has to look again
 }
 
-func newRecvPart(d *dataStream, q receiver, header int) *recvPart {
-	return &recvPart{d: d, q: q, header: int64(header)}
+func (p *recvPart) init(d *dataStream, q receiver, header int) {
+	p.d, p.q, p.header = d, q, int64(header)
 }
 
 func (p *recvPart) StreamID() transport.StreamID { return transport.StreamID(p.d.id) }
@@ -71,13 +71,16 @@ func (p *recvPart) onFinalSize(size int64) {
 	if p.state == recvCancelled {
 		p.consumeRestLocked()
 	}
+	due := s.creditDueLocked()
 	s.mu.Unlock()
 	if err != nil {
 		// Ending a session takes more than the event loop should wait for.
 		go s.fail(err)
 		return
 	}
-	s.giveCredit()
+	if due {
+		s.announceCredit()
+	}
 }
 
 // consumeRestLocked counts what was received and not read as consumed.
@@ -171,11 +174,14 @@ func (p *recvPart) account(n int) error {
 	}
 	s.stats.BytesRead += uint64(n)
 	s.consumeLocked(uint64(n))
+	due := s.creditDueLocked()
 	s.mu.Unlock()
 	if err != nil {
 		return s.fail(err)
 	}
-	s.giveCredit()
+	if due {
+		s.announceCredit()
+	}
 	return nil
 }
 
@@ -190,8 +196,11 @@ func (p *recvPart) mapError(err error) error {
 				s.floods.EndedCleanly()
 			}
 		}
+		release := s.releasableLocked(p.d)
 		s.mu.Unlock()
-		s.release(p.d)
+		if release {
+			s.release(p.d)
+		}
 		return io.EOF
 	}
 	s.mu.Lock()
@@ -259,9 +268,14 @@ func (p *recvPart) end(st recvState, err error) error {
 		}
 	}
 	err = p.err
+	due, release := s.creditDueLocked(), s.releasableLocked(p.d)
 	s.mu.Unlock()
-	s.giveCredit()
-	s.release(p.d)
+	if due {
+		s.announceCredit()
+	}
+	if release {
+		s.release(p.d)
+	}
 	return err
 }
 

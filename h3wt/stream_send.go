@@ -36,38 +36,41 @@ func (st sendState) over() bool { return st >= sendClosed }
 // sendPart is the sending part of a stream. Fields under the session's mutex are
 // marked.
 type sendPart struct {
-	d *dataStream
-	q sender
+	d      *dataStream
+	q      sender
+	opened bool // here, so that it begins with a header
+	// limit is grant, made once it is needed.
+	limit func(int) int
 
-	// turn admits one Write at a time.
-	turn chan struct{}
 	// begin writes the header of a stream opened here, before anything else
 	// and once. It does not wait: quic-go keeps so few bytes without credit.
 	begin sync.Once
-	// interrupted is closed when a Write waiting for credit has to return.
-	interrupted chan struct{}
 
 	// The following are guarded by d.s.mu.
-	state    sendState
-	err      error // what Write returns from sendClosed on
-	writing  bool
-	begun    bool // the header is written
-	deadline time.Time
-	moved    uint64        // counts changes of deadline
-	expires  chan struct{} // closed when deadline moves, for those who wait for credit
-	priority transport.Priority
-	urgency  int8
+	state   sendState
+	err     error         // what Write returns from sendClosed on
+	writing bool          // somebody has the turn
+	turn    chan struct{} // closed when the turn ends, for those who wait for it
+	// interrupted is closed when a Write that waits for credit has to return.
+	interrupted chan struct{}
+	begun       bool // the header is written
+	deadline    time.Time
+	moved       uint64        // counts changes of deadline
+	expires     chan struct{} // closed when deadline moves, for those who wait for credit
+	priority    transport.Priority
+	urgency     int8
+	// buffered are the bytes that quic-go was given to keep, at most: it does not
+	// tell when it has put them into a packet, unless it asks for more.
+	buffered int
+	rest     int  // what the Write that waits has left
+	early    bool // it is to return as soon as quic-go can keep what is left
 }
 
-func newSendPart(d *dataStream, q sender, begun bool) *sendPart {
-	return &sendPart{
-		d:           d,
-		q:           q,
-		turn:        make(chan struct{}, 1),
-		interrupted: make(chan struct{}),
-		begun:       begun,
-		urgency:     defaultUrgency,
-	}
+// init sets up the sending part of d. Begun says that it needs no header.
+func (p *sendPart) init(d *dataStream, q sender, begun bool) {
+	p.d, p.q = d, q
+	p.opened, p.begun = !begun, begun
+	p.urgency = defaultUrgency
 }
 
 func (p *sendPart) StreamID() transport.StreamID { return transport.StreamID(p.d.id) }
@@ -88,37 +91,59 @@ func (p *sendPart) start() {
 		p.q.SetReliableBoundary()
 		s.mu.Lock()
 		p.begun = true
+		late := !p.deadline.IsZero() || p.state == sendClosing
 		s.mu.Unlock()
-		p.applyDeadline()
+		if late {
+			p.applyDeadline()
+		}
 	})
 }
 
-func (p *sendPart) Write(b []byte) (int, error) {
-	p.turn <- struct{}{}
-	defer func() { <-p.turn }()
-	s := p.d.s
+// takeTurnLocked waits until nobody else writes. One Write does at a time.
+func (p *sendPart) takeTurnLocked() {
+	for p.writing {
+		if p.turn == nil {
+			p.turn = make(chan struct{})
+		}
+		turn := p.turn
+		p.d.s.mu.Unlock()
+		<-turn
+		p.d.s.mu.Lock()
+	}
+	p.writing = true
+}
 
+func (p *sendPart) endTurnLocked() {
+	p.writing = false
+	if p.turn != nil {
+		close(p.turn)
+		p.turn = nil
+	}
+}
+
+func (p *sendPart) Write(b []byte) (int, error) {
+	s := p.d.s
 	s.mu.Lock()
-	if err := p.writeErrorLocked(); err != nil {
+	p.takeTurnLocked()
+	if err := p.writeErrorLocked(); err != nil || len(b) == 0 {
+		p.endTurnLocked()
 		s.mu.Unlock()
 		return 0, err
 	}
-	if len(b) == 0 {
-		s.mu.Unlock()
-		return 0, nil
-	}
-	p.writing = true
+	begun := p.begun
 	s.mu.Unlock()
 
-	p.start()
+	if !begun {
+		p.start()
+	}
 	n, err := p.write(b)
 
 	s.mu.Lock()
-	p.writing = false
-	if !s.flowControl && s.cfg.IdleTimeout <= 0 {
+	if !s.metered() {
 		s.stats.BytesSent += uint64(n)
 	}
 	closing := p.state == sendClosing
+	p.endTurnLocked()
 	s.mu.Unlock()
 	if closing {
 		p.finish()
@@ -152,17 +177,30 @@ func (p *sendPart) writeErrorLocked() error {
 // write hands b to quic-go, under the session's credit if it has flow control.
 func (p *sendPart) write(b []byte) (int, error) {
 	s := p.d.s
-	if !s.flowControl {
-		if s.cfg.IdleTimeout > 0 { // a Write that takes long is traffic all the time
-			return p.q.WriteWithLimit(b, s.countSent)
-		}
+	if !s.metered() {
 		return p.q.Write(b)
 	}
 	written := 0
 	for {
+		rest := b[written:]
+		kept, full := p.keep(rest)
+		if kept {
+			return len(b), nil
+		}
+		s.mu.Lock()
+		if p.state.over() {
+			err := p.err
+			s.mu.Unlock()
+			return written, err
+		}
+		p.rest, p.early = len(rest), full
+		s.mu.Unlock()
+		if p.limit == nil {
+			p.limit = p.grant
+		}
 		// The limiter runs when quic-go builds packets, inside its locks. So
 		// the session's mutex may never be held while quic-go is called.
-		n, err := p.q.WriteWithLimit(b[written:], s.useCredit)
+		n, err := p.q.WriteWithLimit(rest, p.limit)
 		written += n
 		if !errors.Is(err, quic.ErrWriteLimitReached) {
 			return written, err
@@ -182,16 +220,23 @@ func (p *sendPart) awaitCredit() error {
 			s.mu.Unlock()
 			return s.err
 		}
-		if s.sendCredit.Available() > 0 {
+		if !s.flowControl || s.sendCredit.Available() > 0 {
 			s.mu.Unlock()
 			return nil
+		}
+		if p.state != sendOpen {
+			s.mu.Unlock()
+			return quic.ErrStreamClosed
 		}
 		limit, blocked := s.sendCredit.TakeBlocked()
 		if blocked {
 			s.stats.Stalls++
 			s.control.dataBlocked, s.control.hasDataBlocked = limit, true
 		}
-		credit := waiting(&s.creditRaised, 0)
+		if p.interrupted == nil {
+			p.interrupted = make(chan struct{})
+		}
+		interrupted, credit := p.interrupted, waiting(&s.creditRaised, 0)
 		if p.expires == nil {
 			p.expires = make(chan struct{})
 		}
@@ -212,7 +257,7 @@ func (p *sendPart) awaitCredit() error {
 		case <-moved:
 		case <-expired:
 			return os.ErrDeadlineExceeded
-		case <-p.interrupted:
+		case <-interrupted:
 			return quic.ErrStreamClosed
 		case <-p.q.Context().Done():
 			return context.Cause(p.q.Context())
@@ -272,6 +317,14 @@ func (p *sendPart) deadlineOf() time.Time {
 	return p.deadline
 }
 
+// interruptLocked has a Write that waits for credit return.
+func (p *sendPart) interruptLocked() {
+	if p.interrupted != nil {
+		close(p.interrupted)
+		p.interrupted = nil
+	}
+}
+
 // end brings the part to a final state with the error that Write returns from
 // now on, unless it has one.
 func (p *sendPart) end(st sendState, err error) error {
@@ -281,8 +334,11 @@ func (p *sendPart) end(st sendState, err error) error {
 		p.state, p.err = st, err
 	}
 	err = p.err
+	release := s.releasableLocked(p.d)
 	s.mu.Unlock()
-	s.release(p.d)
+	if release {
+		s.release(p.d)
+	}
 	return err
 }
 
@@ -301,7 +357,7 @@ func (p *sendPart) Close() error {
 		// The Write finishes the stream when it returns.
 		p.state = sendClosing
 		p.moved++
-		close(p.interrupted)
+		p.interruptLocked()
 		s.mu.Unlock()
 		p.start()
 		p.applyDeadline()
@@ -319,8 +375,17 @@ func (p *sendPart) finish() {
 	// An error says that the peer stopped the stream or the connection is
 	// over; Close reports neither.
 	p.q.Close()
-	p.d.s.noteFinished(p)
-	p.end(sendClosed, net.ErrClosed)
+	s := p.d.s
+	s.mu.Lock()
+	s.noteFinishedLocked(p)
+	if !p.state.over() {
+		p.state, p.err = sendClosed, net.ErrClosed
+	}
+	release := s.releasableLocked(p.d)
+	s.mu.Unlock()
+	if release {
+		s.release(p.d)
+	}
 }
 
 func (p *sendPart) CancelWrite(code transport.StreamErrorCode) {
@@ -330,18 +395,22 @@ func (p *sendPart) CancelWrite(code transport.StreamErrorCode) {
 		s.mu.Unlock()
 		return
 	}
-	if p.state == sendOpen {
-		close(p.interrupted)
-	}
+	p.interruptLocked()
 	p.state = sendReset
 	e := &transport.StreamError{StreamID: p.StreamID(), Code: code}
 	p.err = e
+	keeps := p.keepsLocked()
 	s.mu.Unlock()
 	s.sendingAborted(e)
 	// The header goes out first, whatever happened before: a reset that names
 	// no session means nothing to the peer.
 	p.start()
-	p.q.CancelWrite(streamCode(code))
+	if keeps {
+		p.q.SetWriteDeadline(past) // a Write that waits returns
+		go p.cancelBehind(streamCode(code), true)
+	} else {
+		p.q.CancelWrite(streamCode(code))
+	}
 	s.release(p.d)
 }
 
@@ -352,17 +421,22 @@ func (p *sendPart) abort(tell func(func())) {
 	s.mu.Lock()
 	over := p.state.over()
 	if !over {
-		if p.state == sendOpen {
-			close(p.interrupted)
-		}
+		p.interruptLocked()
 		p.state, p.err = sendReset, s.err
 	}
+	keeps := p.keepsLocked()
 	s.mu.Unlock()
 	if !over {
 		// A stream that has not begun does not begin any more.
 		p.begin.Do(func() {})
 		p.q.SetWriteDeadline(past)
-		tell(func() { p.q.CancelWrite(codeSessionGone) })
+		tell(func() {
+			if keeps {
+				go p.cancelBehind(codeSessionGone, false)
+			} else {
+				p.q.CancelWrite(codeSessionGone)
+			}
+		})
 		s.release(p.d)
 	}
 }

@@ -40,8 +40,10 @@ type Session interface {
 
 	// SendDatagram queues one datagram and returns without waiting for the
 	// network. The payload is copied. A full queue drops a datagram as
-	// [Config.DatagramDrop] says, counted in Stats. A payload larger than
-	// [Info.MaxDatagramSize] gives [*DatagramTooLargeError].
+	// [Config.DatagramDrop] says, counted in Stats; on HTTP/3 it is first given a
+	// millisecond to be half empty again, but not while the last time that was in
+	// vain. A payload larger than [Info.MaxDatagramSize] gives
+	// [*DatagramTooLargeError].
 	SendDatagram(p []byte) error
 	// ReceiveDatagram waits for the next datagram. The caller owns the slice.
 	ReceiveDatagram(ctx context.Context) ([]byte, error)

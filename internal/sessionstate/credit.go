@@ -23,7 +23,7 @@ const (
 // a session's WT_MAX_DATA or a stream's WT_MAX_STREAM_DATA. The zero SendCredit
 // allows nothing.
 //
-// Invariant: used <= limit <= MaxOffset; neither ever falls.
+// Invariant: used <= limit <= MaxOffset; limit never falls, and used only by Return.
 type SendCredit struct {
 	limit    uint64
 	used     uint64
@@ -67,6 +67,15 @@ func (c *SendCredit) Use(n uint64) {
 		panic(fmt.Sprintf("BUG: sessionstate: %d bytes sent with credit for %d", n, c.Available()))
 	}
 	c.used += n
+}
+
+// Return takes back n bytes that Use counted and that were not sent after all. More
+// than were counted is a bug of the caller and panics.
+func (c *SendCredit) Return(n uint64) {
+	if n > c.used {
+		panic(fmt.Sprintf("BUG: sessionstate: %d bytes returned of %d sent", n, c.used))
+	}
+	c.used -= n
 }
 
 // TakeBlocked is asked when something is to be sent. If no credit is left it

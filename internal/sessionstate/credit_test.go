@@ -67,6 +67,22 @@ func (o *ops) next(n int) (int, bool) {
 }
 
 func TestSendCredit(t *testing.T) {
+	t.Run("what was not sent after all comes back", func(t *testing.T) {
+		c := NewSendCredit(10)
+		c.Use(10)
+		if _, blocked := c.TakeBlocked(); !blocked {
+			t.Error("not blocked with all used")
+		}
+		c.Return(4)
+		if c.Available() != 4 || c.Used() != 6 {
+			t.Errorf("%d available, %d used", c.Available(), c.Used())
+		}
+		wantPanic(t, "more than was used", func() { c.Return(7) })
+		c.Return(6)
+		if c.Available() != 10 || c.Limit() != 10 {
+			t.Errorf("%d available of %d", c.Available(), c.Limit())
+		}
+	})
 	t.Run("H2-140 never more than the limit can be used", func(t *testing.T) {
 		for _, limit := range []uint64{0, 1, 2, 63, 1 << 20, MaxOffset} {
 			c := NewSendCredit(limit)

@@ -98,6 +98,10 @@ func (q *DatagramQueue) Clear() int {
 	return n
 }
 
+// Full reports whether the next Push drops something, unless what waits gets too old
+// before. A queue of no capacity is not full.
+func (q *DatagramQueue) Full() bool { return q.capacity > 0 && q.count == q.capacity }
+
 // Len returns how many datagrams wait, those that are too old by now included.
 func (q *DatagramQueue) Len() int {
 	if q == nil {

@@ -51,6 +51,21 @@ func TestDatagramQueue(t *testing.T) {
 			t.Errorf("popped %q", got)
 		}
 	})
+	t.Run("a full queue says so", func(t *testing.T) {
+		q := NewDatagramQueue(2, transport.DropOldest, 0)
+		for i, want := range []bool{false, false, true, true} {
+			if q.Full() != want {
+				t.Errorf("with %d pushed: %v", i, q.Full())
+			}
+			q.Push(at(i), []byte("x"), nil)
+		}
+		if q.Pop(at(4), nil); q.Full() {
+			t.Error("full with room for one")
+		}
+		if NewDatagramQueue(0, transport.DropOldest, 0).Full() {
+			t.Error("a queue of no capacity is full")
+		}
+	})
 	t.Run("FW-17 too old ones are dropped", func(t *testing.T) {
 		q := NewDatagramQueue(4, transport.DropOldest, 2*time.Second)
 		q.Push(at(0), []byte("a"), nil)
