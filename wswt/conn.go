@@ -95,6 +95,7 @@ type params struct {
 // live as long as the connection: one reads, one writes.
 type conn struct {
 	nc      net.Conn
+	room    roomConn // nc, if it can say how much to write; else nil
 	client  bool
 	cfg     *Config
 	sess    *session.Session
@@ -146,8 +147,10 @@ func newConn(p params) *conn {
 		p.nc = cork.NewTLSConn(tc)
 	}
 	now := time.Now()
+	room, _ := p.nc.(roomConn)
 	c := &conn{
 		nc:       p.nc,
+		room:     room,
 		client:   p.client,
 		cfg:      p.cfg,
 		tls:      p.info.TLS,

@@ -86,6 +86,7 @@ func (c *conn) flush() bool {
 	buf := writeBuffers.Get().(*writeBuffer)
 	defer writeBuffers.Put(buf)
 	for {
+		room, err := c.awaitRoom()
 		frames, state := c.control()
 		if state == sendClosed {
 			return false
@@ -96,7 +97,7 @@ func (c *conn) flush() bool {
 			// Chosen now and not before: what is written goes to the connection
 			// at once.
 			var n int
-			n, over = c.mapping.fill(buf[leadSize : leadSize+maxMessage])
+			n, over = c.mapping.fill(buf[leadSize : leadSize+room])
 			switch {
 			case n == 0:
 			case c.mapping.framed():
@@ -117,7 +118,7 @@ func (c *conn) flush() bool {
 		if start == end {
 			return true
 		}
-		if !c.write(buf[start:end]) {
+		if !c.write(buf[start:end], err) {
 			return false
 		}
 		if over {
@@ -204,13 +205,43 @@ func (c *conn) closeSent() {
 	}
 }
 
-// write writes frames to the connection. It reports false if that failed, which
-// ends it.
-func (c *conn) write(p []byte) bool {
+// A roomConn is a connection that can say how much to write now, see cork.TLSConn.
+type roomConn interface {
+	Room(most int) int
+	AwaitRoom(most int) (int, error)
+}
+
+// awaitRoom waits within the write timeout until the connection takes more, and
+// returns how long a message may be. Its error is one of the write that follows,
+// if there is anything to write at all.
+func (c *conn) awaitRoom() (int, error) {
+	if c.room == nil {
+		return maxMessage, nil
+	}
+	// With its header, too, the message is to be what there is room for.
+	const most, header = maxMessage + ws.MaxHeaderSize, ws.MaxHeaderSize
+	if n := c.room.Room(most); n > 0 {
+		return n - header, nil
+	}
 	if d := c.cfg.writeTimeout(); d > 0 {
 		c.setWriteDeadline(time.Now().Add(d))
 	}
-	_, err := c.nc.Write(p)
+	n, err := c.room.AwaitRoom(most)
+	if err != nil {
+		c.setWriteDeadline(time.Time{}) // TLS may write by itself, as after write
+	}
+	return n - header, err
+}
+
+// write writes frames to the connection, unless err says that it has failed
+// already. It reports false if that failed, which ends it.
+func (c *conn) write(p []byte, err error) bool {
+	if err == nil {
+		if d := c.cfg.writeTimeout(); d > 0 {
+			c.setWriteDeadline(time.Now().Add(d))
+		}
+		_, err = c.nc.Write(p)
+	}
 	switch {
 	case err == nil:
 		// TLS writes by itself too, when the peer changes keys, and a deadline

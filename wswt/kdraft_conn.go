@@ -60,7 +60,7 @@ func (m *kdraftMapping) received(p []byte, last bool) error { return m.recv.mess
 func (m *kdraftMapping) within() bool { return m.recv.within() }
 
 // fill implements mapping. It writes one frame for each capsule, and more for
-// one that is longer than dst, which is at least 16 KiB - 8 long.
+// one that is longer than dst, which is at least 2 KiB long.
 func (m *kdraftMapping) fill(dst []byte) (n int, end bool) {
 	if m.greeting != nil {
 		n = m.send.frames(dst, m.greeting)

@@ -122,10 +122,11 @@ func (c *corkConn) CloseWrite() error {
 type TLSConn struct {
 	*tls.Conn
 	cork *corkConn // nil if there is none
+	room *room     // nil if the kernel cannot be asked
 }
 
-// NewTLSConn finds the cork under tc, if there is one, and shortens the kernel's
-// send queue.
+// NewTLSConn finds the cork under tc, if there is one, and keeps the kernel's send
+// queue short.
 func NewTLSConn(tc *tls.Conn) TLSConn {
 	c := TLSConn{Conn: tc}
 	nc := tc.NetConn()
@@ -139,7 +140,11 @@ func NewTLSConn(tc *tls.Conn) TLSConn {
 		}
 		nc = under.NetConn()
 	}
-	limitUnsent(nc)
+	record := recordTLS13
+	if v := tc.ConnectionState().Version; v != 0 && v < tls.VersionTLS13 {
+		record = recordTLS12
+	}
+	c.room = newRoom(nc, record)
 	return c
 }
 
@@ -149,6 +154,9 @@ const maxUnder = 8
 // Write writes p as TLS records and returns when all of them were handed to the
 // kernel.
 func (c TLSConn) Write(p []byte) (int, error) {
+	if c.room != nil {
+		c.room.used(len(p))
+	}
 	if c.cork == nil {
 		return c.Conn.Write(p)
 	}

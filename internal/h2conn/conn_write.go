@@ -22,8 +22,8 @@ const (
 
 // A writer is the state of the write goroutine.
 type writer struct {
-	out    []byte // frames encoded for the next write
-	limit  int
+	out    []byte        // frames encoded for the next write
+	room   int           // bytes of out that may be encoded now
 	fr     *http2.Framer // writes to out; the reader's
 	enc    *hpack.Encoder
 	block  bytes.Buffer
@@ -36,7 +36,7 @@ type writer struct {
 }
 
 func (w *writer) init(c *Conn) {
-	w.limit = c.cfg.WriteBuffer
+	w.room = c.cfg.WriteBuffer
 	w.fr = c.r.fr
 	w.enc = hpack.NewEncoder(&w.block)
 	w.enc.SetMaxDynamicTableSizeLimit(uint32(min(c.cfg.HeaderTableSize, defaultTableSize)))
@@ -52,19 +52,19 @@ func (w *writer) Write(p []byte) (int, error) {
 // buffers are for one write at a time: an idle connection keeps none.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-func (w *writer) getBuffer() {
+func (w *writer) getBuffer(size int) {
 	if w.pooled == nil {
 		w.pooled = buffers.Get().(*[]byte)
-		if cap(*w.pooled) < w.limit {
-			*w.pooled = make([]byte, 0, w.limit)
+		if cap(*w.pooled) < size {
+			*w.pooled = make([]byte, 0, size)
 		}
 		w.out = (*w.pooled)[:0]
 	}
 }
 
-func (w *writer) putBuffer() {
+func (w *writer) putBuffer(size int) {
 	if w.pooled != nil {
-		if cap(w.out) <= 2*w.limit { // not one that a large header list grew
+		if cap(w.out) <= 2*size { // not one that a large header list grew
 			*w.pooled = w.out[:0]
 			buffers.Put(w.pooled)
 		}
@@ -82,7 +82,7 @@ func (c *Conn) writeLoop() {
 	w := &c.w
 	if !w.begun {
 		w.begun = true
-		w.getBuffer()
+		w.getBuffer(c.cfg.WriteBuffer)
 		if !c.server {
 			w.out = append(w.out, http2.ClientPreface...)
 		}
@@ -91,10 +91,13 @@ func (c *Conn) writeLoop() {
 	wake := c.wake
 	c.mu.Unlock()
 	for {
-		w.getBuffer()
+		w.getBuffer(c.cfg.WriteBuffer)
+		err := c.awaitRoom()
 		last := c.gather()
 		if len(w.out) > 0 {
-			err := c.write(w.out)
+			if err == nil {
+				err = c.write(w.out)
+			}
 			w.out = w.out[:0]
 			if err != nil {
 				e := &ConnError{Code: http2.ErrCodeInternal, Reason: "cannot write", Cause: err}
@@ -115,14 +118,14 @@ func (c *Conn) writeLoop() {
 		if last {
 			break
 		}
-		w.putBuffer()
+		w.putBuffer(c.cfg.WriteBuffer)
 		<-wake
 		if c.leaves() {
 			return
 		}
 	}
 	defer close(c.writeDone)
-	w.putBuffer()
+	w.putBuffer(c.cfg.WriteBuffer)
 	// GOAWAY is out. The peer closes now, or is closed on.
 	if cw, ok := c.nc.(interface{ CloseWrite() error }); ok {
 		cw.CloseWrite()
@@ -183,7 +186,7 @@ func (c *Conn) gather() (last bool) {
 			return true
 		}
 		c.encodeControlLocked()
-		if len(c.w.out) >= c.w.limit {
+		if len(c.w.out) >= c.w.room {
 			c.unlock()
 			return false
 		}

@@ -156,7 +156,7 @@ func (c *Conn) nextDataLocked() (*Stream, int) {
 			return s, 0
 		}
 	}
-	room := c.w.limit - len(c.w.out) - frameHeaderLen
+	room := c.w.room - len(c.w.out) - frameHeaderLen
 	if c.send <= 0 || room < minDataRoom {
 		return nil, 0
 	}
@@ -170,7 +170,11 @@ func (c *Conn) nextDataLocked() (*Stream, int) {
 			continue
 		}
 		s.woken = false // a Wake during Fill is seen
-		return s, min(room, c.w.frame, max(s.link.deficit, minDataRoom), int(min(s.send, c.send)))
+		turn := max(s.link.deficit, minDataRoom)
+		if room-turn-frameHeaderLen < minDataRoom {
+			turn = room // what is left would not be used
+		}
+		return s, min(room, c.w.frame, turn, int(min(s.send, c.send)))
 	}
 }
 
