@@ -50,31 +50,47 @@ const (
 	trailerFields
 )
 
-// pseudo are the pseudo-header fields of a list; has tells which were there.
+// pseudo are the pseudo-header fields of a list.
 type pseudo struct {
 	method, scheme, authority, path, protocol, status string
-	has                                               map[string]bool
+
+	given pseudoSet
 }
 
-func (p *pseudo) slot(name string, kind fieldsKind) *string {
+// A pseudoSet tells which pseudo-header fields a list has, empty ones included.
+type pseudoSet uint8
+
+const (
+	hasMethod pseudoSet = 1 << iota
+	hasScheme
+	hasAuthority
+	hasPath
+	hasProtocol
+	hasStatus
+)
+
+func (p *pseudo) has(f pseudoSet) bool { return p.given&f != 0 }
+
+// slot returns where a field goes, nil if a list of that kind does not have it.
+func (p *pseudo) slot(name string, kind fieldsKind) (*string, pseudoSet) {
 	switch {
 	case kind == requestFields:
 		switch name {
 		case ":method":
-			return &p.method
+			return &p.method, hasMethod
 		case ":scheme":
-			return &p.scheme
+			return &p.scheme, hasScheme
 		case ":authority":
-			return &p.authority
+			return &p.authority, hasAuthority
 		case ":path":
-			return &p.path
+			return &p.path, hasPath
 		case ":protocol":
-			return &p.protocol
+			return &p.protocol, hasProtocol
 		}
 	case kind == responseFields && name == ":status":
-		return &p.status
+		return &p.status, hasStatus
 	}
-	return nil
+	return nil, 0
 }
 
 // splitFields checks each field by RFC 9113, sections 8.2 and 8.3, and splits off
@@ -83,19 +99,16 @@ func splitFields(fields []hpack.HeaderField, kind fieldsKind) (p pseudo, regular
 	n := 0
 	for n < len(fields) && strings.HasPrefix(fields[n].Name, ":") {
 		f := fields[n]
-		slot := p.slot(f.Name, kind)
+		slot, field := p.slot(f.Name, kind)
 		switch {
 		case slot == nil:
 			return p, nil, fmt.Sprintf("pseudo-header field %q", f.Name)
-		case p.has[f.Name]:
+		case p.has(field):
 			return p, nil, "repeated " + f.Name
 		case !validValue(f.Value):
 			return p, nil, "invalid value of " + f.Name
 		}
-		if p.has == nil {
-			p.has = make(map[string]bool, 5)
-		}
-		p.has[f.Name] = true
+		p.given |= field
 		*slot = f.Value
 		n++
 	}
@@ -208,14 +221,14 @@ func checkRequest(p *pseudo, regular []hpack.HeaderField, extended bool) string 
 	switch {
 	case p.method == "" || !validToken(p.method):
 		return "no valid :method"
-	case p.has[":protocol"] && !connect:
+	case p.has(hasProtocol) && !connect:
 		return ":protocol without CONNECT"
-	case p.has[":protocol"] && !extended:
+	case p.has(hasProtocol) && !extended:
 		return ":protocol was not announced"
-	case p.has[":protocol"] && !validToken(p.protocol):
+	case p.has(hasProtocol) && !validToken(p.protocol):
 		return "invalid :protocol"
-	case connect && !p.has[":protocol"]:
-		if p.has[":scheme"] || p.has[":path"] || p.authority == "" {
+	case connect && !p.has(hasProtocol):
+		if p.has(hasScheme) || p.has(hasPath) || p.authority == "" {
 			return "CONNECT needs :authority alone"
 		}
 		return ""
@@ -224,7 +237,7 @@ func checkRequest(p *pseudo, regular []hpack.HeaderField, extended bool) string 
 	case p.path == "" || strings.ContainsAny(p.path, " \t"):
 		return "no valid :path"
 	}
-	if p.has[":protocol"] && p.authority == "" {
+	if p.has(hasProtocol) && p.authority == "" {
 		return "extended CONNECT without :authority"
 	}
 	if p.scheme != "http" && p.scheme != "https" {
@@ -233,7 +246,7 @@ func checkRequest(p *pseudo, regular []hpack.HeaderField, extended bool) string 
 	if p.path[0] != '/' && !(p.path == "*" && p.method == "OPTIONS") {
 		return "invalid :path"
 	}
-	if p.has[":authority"] && p.authority == "" || strings.Contains(p.authority, "@") {
+	if p.has(hasAuthority) && p.authority == "" || strings.Contains(p.authority, "@") {
 		return "invalid :authority"
 	}
 	// "a server SHOULD treat a request as malformed if it contains a Host header
@@ -244,7 +257,7 @@ func checkRequest(p *pseudo, regular []hpack.HeaderField, extended bool) string 
 			continue
 		}
 		hosts++
-		if hosts > 1 || p.has[":authority"] && !strings.EqualFold(f.Value, p.authority) {
+		if hosts > 1 || p.has(hasAuthority) && !strings.EqualFold(f.Value, p.authority) {
 			return "host differs from :authority"
 		}
 	}
