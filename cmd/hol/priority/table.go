@@ -95,13 +95,20 @@ func (s Study) made() string {
 		if r.Started.After(last) {
 			last = r.Started
 		}
-		machines, revisions = add(machines, r.Machine), add(revisions, "`"+r.Revision+"`")
+		machines = add(machines, r.Machine)
+		if r.Revision != "" {
+			revisions = add(revisions, "`"+r.Revision+"`")
+		}
 		lengths = add(lengths, r.Duration.String())
 		counted, all = counted+len(r.counted()), all+len(r.Runs)
 	}
 	const layout = "2006-01-02 15:04"
-	return fmt.Sprintf("%s to %s UTC, %s, revision %s: %d runs of %s each, %d of which count; datagrams wait for %v at most.\n",
-		first.UTC().Format(layout), last.UTC().Format("15:04"), strings.Join(machines, "; "), strings.Join(revisions, ", "),
+	made := strings.Join(machines, "; ")
+	if len(revisions) > 0 {
+		made += ", revision " + strings.Join(revisions, ", ")
+	}
+	return fmt.Sprintf("%s to %s UTC, %s: %d runs of %s each, %d of which count; datagrams wait for %v at most.\n",
+		first.UTC().Format(layout), last.UTC().Format("15:04"), made,
 		all, strings.Join(lengths, " or "), counted, s.Rows[0].MaxAge.Round(time.Millisecond))
 }
 
