@@ -98,6 +98,10 @@ type Config struct {
 	// over the limits counts as 32. More end the connection with
 	// ENHANCE_YOUR_CALM. Default 330 a second, burst 10,000;
 	// negative PerSecond: no limit.
+	//
+	// Before that, reading from a peer pauses for 5 ms whenever it has spent 320 of
+	// them, with 10 for each of StreamResets, faster than 330 a second: other
+	// connections are served meanwhile. What has no limit is not counted.
 	Glitches transport.Rate
 
 	// Monitor is told of connections and sessions; nil means nobody. See

@@ -32,6 +32,8 @@ func TestHostileServer(t *testing.T) {
 		}
 		return append([]string{":status", "200"}, fields...)
 	}
+	// 10000 frames of no use are read with 31 pauses of 5 ms.
+	const pauses = 31 * 5 * time.Millisecond
 	for _, tt := range []struct {
 		id, name, reaction string
 		limit              transport.Limit
@@ -45,14 +47,14 @@ func TestHostileServer(t *testing.T) {
 		// reset says that the connection lives on.
 		reset bool
 	}{
-		{id: "DS-11 H2-040", name: "1xx without end to a Dial", reaction: "ENHANCE_YOUR_CALM on the connection", limit: transport.LimitFrames,
+		{id: "DS-11 H2-040", name: "1xx without end to a Dial", reaction: "ENHANCE_YOUR_CALM on the connection", limit: transport.LimitFrames, within: pauses,
 			answer: func(p *h2test.Peer, each func(int)) {
 				for i := range 10_001 {
 					p.WriteHeaders(1, false, ":status", "103")
 					each(i)
 				}
 			}},
-		{id: "DS-05", name: "PING flood to a Dial", reaction: "ENHANCE_YOUR_CALM on the connection", limit: transport.LimitFrames,
+		{id: "DS-05", name: "PING flood to a Dial", reaction: "ENHANCE_YOUR_CALM on the connection", limit: transport.LimitFrames, within: pauses,
 			answer: func(p *h2test.Peer, each func(int)) {
 				for i := range 10_001 {
 					p.WritePing(false, [8]byte{})
@@ -60,7 +62,7 @@ func TestHostileServer(t *testing.T) {
 					each(i)
 				}
 			}},
-		{id: "DS-08", name: "SETTINGS flood to a Dial", reaction: "ENHANCE_YOUR_CALM on the connection", limit: transport.LimitFrames,
+		{id: "DS-08", name: "SETTINGS flood to a Dial", reaction: "ENHANCE_YOUR_CALM on the connection", limit: transport.LimitFrames, within: pauses,
 			answer: func(p *h2test.Peer, each func(int)) {
 				for i := range 10_001 {
 					p.WriteSettings()

@@ -715,6 +715,7 @@ func TestHandlersBounded(t *testing.T) {
 			get(p, id, "GET", "/")
 			p.WriteRST(id, http2.ErrCodeCancel)
 			id += 2
+			time.Sleep(5 * time.Millisecond) // reading may pause, see Config.Glitches
 			for _, f := range p.Drain() {
 				if r, ok := f.(h2test.RSTStream); ok && r.Code == http2.ErrCodeRefusedStream {
 					refused++

@@ -23,7 +23,7 @@ func flood(t *testing.T, s *server, limit int, write func(i int)) int {
 	n := 0
 	for ; n < limit && s.c.Err() == nil; n++ {
 		write(n)
-		synctest.Wait()
+		s.settle()
 	}
 	var ce *h2conn.ConnError
 	if err := s.c.Err(); !errors.As(err, &ce) || ce.Code != http2.ErrCodeEnhanceYourCalm {
@@ -195,6 +195,54 @@ func TestMadeYouReset(t *testing.T) {
 	})
 }
 
+// A peer that resets streams or sends what is of no use faster than it may for long
+// is read from with pauses, in which the server hears others.
+func TestPauses(t *testing.T) {
+	const pause, free = 5 * time.Millisecond, 320
+	cancel := func(s *server, i int) {
+		s.WriteHeaders(uint32(2*i+1), false, post...)
+		s.WriteRST(uint32(2*i+1), http2.ErrCodeCancel)
+	}
+	priority := func(s *server, _ int) { s.WritePriority(1, http2.PriorityParam{StreamDep: 3}) }
+	for _, tt := range []struct {
+		name  string
+		write func(s *server, i int)
+		times int           // how often it is written
+		wait  time.Duration // after each
+		want  time.Duration
+	}{
+		{"DS-01 as many resets at once as are free", cancel, free/10 - 1, 0, 0},
+		{"DS-01 more of them", cancel, free, 0, 9 * pause},
+		{"DS-01 resets no faster than for long", cancel, 900, time.Second / 33, 900 * (time.Second / 33)},
+		{"DS-11 frames without use", priority, 10 * free, 0, 9 * pause},
+		{"DS-11 frames without use, no faster than for long", priority, 9000, time.Second / 330, 9000 * (time.Second / 330)},
+		{"DS-11 useful frames", func(s *server, i int) {
+			if i == 0 {
+				s.WriteHeaders(1, false, post...)
+			}
+			s.WriteData(1, false, strings.Repeat("x", 100))
+		}, 20_000, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			serverTest(t, nil, func(t *testing.T, s *server) {
+				s.accept = func(r *stream) bool { r.st.Done(); return true }
+				begin := time.Now()
+				for i := range tt.times {
+					tt.write(s, i)
+					s.settle()
+					time.Sleep(tt.wait)
+				}
+				if d := time.Since(begin); d != tt.want {
+					t.Errorf("it took %v to read, want %v", d, tt.want)
+				}
+				if err := s.c.Err(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 // stalled runs f with a server whose writer is stuck in a write.
 func stalled(t *testing.T, cfg *h2conn.Config, f func(t *testing.T, s *server)) {
 	serverTest(t, cfg, func(t *testing.T, s *server) {
@@ -213,7 +261,7 @@ func until(t *testing.T, s *server, limit int, write func(i int)) int {
 	n := 0
 	for ; n < limit && s.c.Err() == nil; n++ {
 		write(n)
-		synctest.Wait()
+		s.settle()
 	}
 	var ce *h2conn.ConnError
 	if err := s.c.Err(); !errors.As(err, &ce) || ce.Code != http2.ErrCodeEnhanceYourCalm {
@@ -381,6 +429,7 @@ func TestNoProgress(t *testing.T) {
 			open(s)
 			for range 9999 {
 				s.WriteData(1, false, "")
+				s.settle()
 			}
 			s.WantIdle("still fine")
 			s.WriteData(1, false, "")

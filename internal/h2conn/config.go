@@ -119,6 +119,9 @@ type Config struct {
 	// PING, SETTINGS, PRIORITY, PRIORITY_UPDATE, unknown types, frames on closed
 	// streams, small window updates; a header list over the limits counts as 32.
 	// Default burst 10000, 330/s.
+	//
+	// Before that, reading pauses for 5 ms whenever the peer has spent 320 of them,
+	// with 10 for each reset, faster than 330/s. What is switched off is not counted.
 	Glitches Rate
 	// MaxQueuedControl bounds the frames waiting to be written that the peer
 	// caused: SETTINGS and PING acknowledgements and RST_STREAM. Default 1000.

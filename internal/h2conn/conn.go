@@ -100,6 +100,7 @@ type Conn struct {
 
 	glitches     bucket
 	resets       bucket
+	toil         float64 // glitches and resets that the read goroutine has not paused for
 	updateCredit float64 // WINDOW_UPDATE frames that our data has paid for
 }
 

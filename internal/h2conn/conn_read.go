@@ -20,6 +20,7 @@ type reader struct {
 	dec   *hpack.Decoder
 	block headerBlock
 	turn  int32 // bytes of frames since others had the processor
+	pause bool  // as of the last frame, the peer is to wait
 	inRun bool  // between HEADERS without END_HEADERS and the end of the block
 }
 
@@ -59,7 +60,11 @@ func (c *Conn) read() error {
 		if err := c.readFrame(first); err != nil {
 			return err
 		}
-		if c.r.turn >= readTurn {
+		switch {
+		case c.r.pause:
+			c.r.turn = 0
+			c.pause()
+		case c.r.turn >= readTurn:
 			c.r.turn = 0
 			runtime.Gosched()
 		}
@@ -154,7 +159,9 @@ func (c *Conn) heard() bool {
 }
 
 func (c *Conn) heardLocked() bool {
-	c.ping.heardLocked(time.Now())
+	now := time.Now()
+	c.r.pause = c.restLocked(now)
+	c.ping.heardLocked(now)
 	return c.phase != phaseEnding
 }
 

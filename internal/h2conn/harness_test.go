@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -188,7 +189,7 @@ func (s *server) Request(st *h2conn.Stream, h *h2conn.Header) h2conn.Receiver {
 // stream returns the owner's side of a stream the client has opened.
 func (s *server) stream(id uint32) *stream {
 	s.t.Helper()
-	synctest.Wait()
+	s.settle()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.streams[id]
@@ -196,6 +197,19 @@ func (s *server) stream(id uint32) *stream {
 		s.t.Fatalf("no request on stream %d", id)
 	}
 	return r
+}
+
+// settle waits until the server has read what the client wrote, pauses included.
+func (s *server) settle() {
+	written := s.NetConn().(*memconn.Conn)
+	synctest.Wait()
+	for range 5 {
+		if written.Buffered() == 0 || s.c.Err() != nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+	}
 }
 
 // stop closes both ends.
