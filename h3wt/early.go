@@ -35,13 +35,6 @@ type incoming struct {
 	begin  [16]byte  // for the header
 }
 
-func (in *incoming) id() quic.StreamID {
-	if in.bidi != nil {
-		return in.bidi.StreamID()
-	}
-	return in.uni.StreamID()
-}
-
 func (in *incoming) recv() receiver {
 	if in.bidi != nil {
 		return in.bidi
