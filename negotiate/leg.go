@@ -96,6 +96,7 @@ type requestWatch struct {
 	mark   quic.ConnectionStats // what is acknowledged later may be the request
 	calm   bool                 // a look that was due found nothing that is missed
 	spared time.Time            // until then nothing is judged
+	before uint64               // packets sent before that time began
 }
 
 func (w *requestWatch) takeMark() {
@@ -121,8 +122,7 @@ func (w *requestWatch) look(due bool) sight {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if busy {
-		// QUIC repeats itself ever later: it needs time to be answered.
-		w.spared = now.Add(w.within)
+		w.spared, w.before, w.calm = now.Add(w.within), st.PacketsSent, true
 	}
 	switch {
 	case !w.marked:
@@ -130,6 +130,11 @@ func (w *requestWatch) look(due bool) sight {
 	case markOf(st) != markOf(w.mark):
 		return alive
 	case !due, now.Before(w.spared):
+		return unseen
+	case !w.spared.IsZero() && (st.PacketsSent == w.before || w.calm):
+		// QUIC repeats itself ever later. Since the process could handle an answer
+		// it has not, or perhaps a moment ago.
+		w.calm = st.PacketsSent == w.before
 		return unseen
 	}
 	if st.PacketsSent > w.first.PacketsSent && st.PacketsReceived == w.first.PacketsReceived {
