@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/towpath-go/towpath/transport"
 )
@@ -58,16 +59,26 @@ var messageCases = append([]testCase{
 	}},
 	{name: "ReceiveMessage is bounded by its context", run: func(e *env) {
 		x := e.openUni(e.a)
-		e.write(x, []byte("a beginning"))
-		ctx, cancel := context.WithTimeout(e.Context(), short)
+		begun := []byte("a beginning")
+		e.write(x, begun)
+		ctx, cancel := context.WithCancel(e.Context())
 		defer cancel()
-		if p, err := transport.ReceiveMessage(ctx, e.b, 100); !errors.Is(err, context.DeadlineExceeded) {
-			e.Fatalf("ReceiveMessage = %q, %v; want the context's error", p, err)
+		received := async(e, func() error {
+			_, err := transport.ReceiveMessage(ctx, e.b, 100)
+			return err
+		})
+		// A stream that came after the context's end would be another's to accept.
+		e.eventually("the beginning is read", func() bool { return e.b.Stats().BytesRead == uint64(len(begun)) })
+		cancel()
+		if err := <-received; !errors.Is(err, context.Canceled) {
+			e.Fatalf("ReceiveMessage: %v; want the context's error", err)
 		}
-		if _, err := transport.ReceiveMessage(ctx, e.b, 100); !errors.Is(err, context.DeadlineExceeded) {
+		ended, stop := context.WithDeadline(e.Context(), time.Now())
+		defer stop()
+		if _, err := transport.ReceiveMessage(ended, e.b, 100); !errors.Is(err, context.DeadlineExceeded) {
 			e.Fatalf("ReceiveMessage with an ended context: %v", err)
 		}
-		if err := transport.SendMessage(ctx, e.a, nil); !errors.Is(err, context.DeadlineExceeded) {
+		if err := transport.SendMessage(ended, e.a, nil); !errors.Is(err, context.DeadlineExceeded) {
 			e.Fatalf("SendMessage with an ended context: %v", err)
 		}
 		e.wantAlive()
